@@ -1,0 +1,71 @@
+"""``python -m local_aws``: serve AWS on this machine until SIGTERM or SIGINT."""
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from threading import Event
+from typing import Final
+
+from local_aws import control
+from local_aws.server import LocalAwsServer
+
+SETTING_OPTIONS: Final = {
+    "job_seconds": (4.0, "how long a backup job takes"),
+    "restore_seconds": (4.0, "how long a restore job takes"),
+    "delete_seconds": (1.0, "how long a recovery point stays DELETING"),
+    "snapshot_skew": (0.0, "leave out of a backup what was written this many seconds before its request"),
+    "start_backup_reply_delay": (0.0, "keep back the reply to an accepted StartBackupJob"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until told to stop.
+
+    Returns:
+        The exit status: 0 after a signal, 1 when the address cannot be served.
+    """
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.DEBUG if options.verbose else logging.ERROR, format="%(levelname)s %(message)s"
+    )
+    try:
+        control.configure(
+            job_seconds=options.job_seconds,
+            restore_seconds=options.restore_seconds,
+            delete_seconds=options.delete_seconds,
+            snapshot_skew_seconds=options.snapshot_skew,
+            start_backup_reply_delay_seconds=options.start_backup_reply_delay,
+        )
+        server = LocalAwsServer(options.host, options.port)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"local_aws: {error}\n")
+        return 1
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with server:
+        sys.stdout.write(f"local_aws is ready on {server.url}\n")
+        sys.stdout.flush()
+        stop.wait()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local_aws", description="Serve AWS on this machine.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=5566, help="port to listen on, 0 for any free one (%(default)s)"
+    )
+    for name, (default, meaning) in SETTING_OPTIONS.items():
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(
+            option, type=float, default=default, metavar="SECONDS", help=f"{meaning} (%(default)s s)"
+        )
+    parser.add_argument("--verbose", action="store_true", help="log every request")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""What is going to happen, and when: a queue of actions in the order of their due times."""
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import count
+from threading import Event
+from typing import Final
+
+Action = Callable[[datetime], None]
+"""Called with the time that it was due at."""
+
+CHANGED: Final = Event()
+"""Set when an agenda got an entry or the clock was moved: the next due time may be another."""
+
+
+@dataclass(order=True, frozen=True)
+class Entry:
+    due: datetime
+    sequence: int
+    action: Action = field(compare=False)
+    prepare: Callable[[], object] | None = field(compare=False, default=None)
+
+
+class Agenda:
+    """Actions by due time; those due at the same time in the order that they were added."""
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self._sequence = count()
+
+    def add(self, due: datetime, action: Action, *, prepare: Callable[[], object] | None = None) -> None:
+        """Plan `action` for `due`.
+
+        Args:
+            due: When, timezone-aware.
+            action: What, called with `due`.
+            prepare: Slow work, safe without any lock, whose result the action will find cached. May be left
+                out.
+        """
+        heapq.heappush(self._entries, Entry(due, next(self._sequence), action, prepare))
+        CHANGED.set()
+
+    @property
+    def next_due(self) -> datetime | None:
+        return self._entries[0].due if self._entries else None
+
+    def pop(self) -> Entry:
+        return heapq.heappop(self._entries)
+
+    def due_by(self, instant: datetime) -> list[Entry]:
+        """Return what is due by `instant`, without taking it off."""
+        return [entry for entry in self._entries if entry.due <= instant]

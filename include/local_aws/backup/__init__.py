@@ -1,0 +1,1 @@
+"""AWS Backup with a data plane, laid out as moto lays out a service."""

@@ -1,0 +1,391 @@
+"""Backup jobs, from CREATED to their end.
+
+See https://docs.aws.amazon.com/aws-backup/latest/devguide/API_StartBackupJob.html.
+
+What a recovery point holds: the table as it was when AWS Backup handed the request to DynamoDB. That is the
+moment of StartBackupJob, unless another job has the table: then the moment that this one gets its turn.
+`snapshot_skew_seconds` moves it back, inside of what AWS promises.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from local_aws import tables
+from local_aws.backup.exceptions import (
+    InvalidParameterValueException,
+    InvalidRequestException,
+    ResourceNotFoundException,
+)
+from local_aws.backup.lifecycle import Lifecycle
+from local_aws.backup.recovery_points import RecoveryPoint
+from local_aws.backup.states import BACKUP_JOB_OVER, RESOURCE_TYPE, BackupJobState, RecoveryPointStatus
+from local_aws.backup.vaults import Vault
+from local_aws.clock import CLOCK
+from local_aws.faults import FAULTS, Fault
+from local_aws.settings import SETTINGS
+
+if TYPE_CHECKING:
+    from local_aws.backup.models import BackupBackend
+
+DEFAULT_START_WINDOW: Final = timedelta(hours=8)
+DEFAULT_COMPLETE_WINDOW: Final = timedelta(days=7)
+LISTED_FOR: Final = timedelta(days=30)
+"""How long a job stays in lists, see https://docs.aws.amazon.com/aws-backup/latest/devguide/API_ListBackupJobs.html."""
+
+PENDING_FROM: Final = 0.1
+RUNNING_FROM: Final = 0.25
+ABORT_TAKES: Final = 0.1
+"""Shares of `job_seconds`: AWS publishes none, but a caller shall meet every state on the way."""
+
+BLOCKED_MESSAGE: Final = "Backup job failed because there was a running job for the same resource."
+TOO_LATE_MESSAGE: Final = "Backup job expired before completion."
+STOPPED_MESSAGE: Final = "Backup job was stopped by user."
+
+
+@dataclass(frozen=True)
+class BackupRequest:
+    """What StartBackupJob was asked for. Two equal requests with one token are one job."""
+
+    vault_name: str
+    resource_arn: str
+    iam_role_arn: str
+    start_window: timedelta
+    complete_window: timedelta
+    lifecycle: Lifecycle
+    tags: Mapping[str, str]
+    options: Mapping[str, str]
+
+
+@dataclass(eq=False)
+class BackupJob:
+    """One backup job. `fault` is the bad end that was ordered for it, if any."""
+
+    job_id: str
+    sequence: int
+    request: BackupRequest
+    vault: Vault
+    table_name: str
+    advanced: bool
+    recovery_point_arn: str
+    created_at: datetime
+    fault: Fault | None
+    state: BackupJobState = BackupJobState.CREATED
+    status_message: str | None = None
+    message_category: str | None = None
+    turn_at: datetime | None = None
+    expected_at: datetime | None = None
+    ended_at: datetime | None = None
+    snapshot: tables.TableSnapshot | None = field(default=None, repr=False)
+    point: RecoveryPoint | None = field(default=None, repr=False)
+
+    @property
+    def start_by(self) -> datetime:
+        return self.created_at + self.request.start_window
+
+    @property
+    def complete_by(self) -> datetime:
+        # Counted from the request, not from the start: so says the API reference of StartBackupJob.
+        return self.created_at + self.request.complete_window
+
+    @property
+    def over(self) -> bool:
+        return self.state in BACKUP_JOB_OVER
+
+    @property
+    def shown_recovery_point_arn(self) -> str | None:
+        """An advanced one is named from the start, a plain one when it is there."""
+        if self.over:
+            return self.recovery_point_arn if self.point is not None else None
+        return self.recovery_point_arn if self.advanced else None
+
+    def percent_done(self, now: datetime) -> str:
+        if self.state is BackupJobState.COMPLETED:
+            return "100.0"
+        if self.state is not BackupJobState.RUNNING or self.turn_at is None or self.expected_at is None:
+            return "0.0"
+        whole = (self.expected_at - self.turn_at).total_seconds()
+        done = (now - self.turn_at).total_seconds() / whole if whole else 0.0
+        return f"{min(max(done, 0.0), 0.99) * 100:.1f}"
+
+    def to_result(self, account_id: str) -> dict[str, Any]:
+        """Return the members of DescribeBackupJob and ListBackupJobs."""
+        size = self.point.size_bytes if self.point is not None else None
+        return {
+            "AccountId": account_id,
+            "BackupJobId": self.job_id,
+            "BackupVaultName": self.vault.backup_vault_name,
+            "BackupVaultArn": self.vault.backup_vault_arn,
+            "VaultType": "BACKUP_VAULT",
+            "RecoveryPointArn": self.shown_recovery_point_arn,
+            "RecoveryPointLifecycle": self.request.lifecycle.to_result() or None,
+            "EncryptionKeyArn": self.vault.encryption_key_arn if self.advanced else None,
+            "IsEncrypted": True,
+            "ResourceArn": self.request.resource_arn,
+            "ResourceName": self.table_name,
+            "ResourceType": RESOURCE_TYPE,
+            "CreationDate": self.created_at,
+            "InitiationDate": self.created_at,
+            "CompletionDate": self.ended_at,
+            "ExpectedCompletionDate": self.expected_at,
+            "StartBy": self.start_by,
+            "State": str(self.state),
+            "StatusMessage": self.status_message,
+            "MessageCategory": self.message_category,
+            "PercentDone": self.percent_done(CLOCK.now()),
+            "BackupSizeInBytes": size,
+            "BytesTransferred": size,
+            "IamRoleArn": self.request.iam_role_arn,
+            "BackupOptions": dict(self.request.options) or None,
+            "IsParent": False,
+        }
+
+
+class BackupJobs:
+    """All backup jobs of one account and Region. One at a time per table; the others wait their turn."""
+
+    def __init__(self, backend: "BackupBackend") -> None:
+        self._backend = backend
+        self._jobs: dict[str, BackupJob] = {}
+        self._by_token: dict[str, BackupJob] = {}
+        self._in_hand: dict[str, BackupJob] = {}
+        self._waiting: dict[str, deque[BackupJob]] = {}
+
+    def listed(self) -> Iterator[BackupJob]:
+        """Yield the jobs of the last 30 days."""
+        since = CLOCK.now() - LISTED_FOR
+        return (job for job in list(self._jobs.values()) if job.created_at >= since)
+
+    def get(self, job_id: str) -> BackupJob:
+        """Return a job.
+
+        Raises:
+            ResourceNotFoundException: No such job.
+        """
+        job = self._jobs.get(job_id)
+        if job is None:
+            raise ResourceNotFoundException(f"Backup job {job_id} does not exist.")
+        return job
+
+    def start(self, request: BackupRequest, token: str | None) -> BackupJob:
+        """Accept a backup job, or return the one that the same token started.
+
+        AWS documents that a repeated token succeeds and does nothing, and leaves open what a token means that
+        comes with another request. Here that is an error: a caller who meets it made two intentions look like
+        one.
+
+        Raises:
+            ResourceNotFoundException: No such vault or table.
+            InvalidRequestException: The Region has not opted in to DynamoDB.
+            InvalidParameterValueException: Not a table of this account and Region, or a token used otherwise
+                before.
+        """
+        if token is not None and (earlier := self._by_token.get(token)) is not None:
+            if earlier.request != request:
+                raise InvalidParameterValueException(
+                    f"IdempotencyToken {token!r} was used with other parameters, for job {earlier.job_id}."
+                )
+            return earlier
+        job = self._accept(request)
+        if token is not None:
+            self._by_token[token] = job
+        return job
+
+    def stop(self, job_id: str) -> None:
+        """Stop a job: it is ABORTING, and ABORTED soon after.
+
+        See https://docs.aws.amazon.com/aws-backup/latest/devguide/API_StopBackupJob.html.
+
+        Raises:
+            ResourceNotFoundException: No such job.
+            InvalidRequestException: The job is over.
+        """
+        job = self.get(job_id)
+        if job.over:
+            raise InvalidRequestException(f"Backup job {job_id} cannot be stopped: it is {job.state}.")
+        if job.state is BackupJobState.ABORTING:
+            return
+        self._abort(job, CLOCK.now(), STOPPED_MESSAGE)
+
+    def _accept(self, request: BackupRequest) -> BackupJob:
+        backend = self._backend
+        vault = backend.describe_backup_vault(request.vault_name)
+        table_name = backend.table_of(request.resource_arn)
+        if not backend.region_settings.opted_in(RESOURCE_TYPE):
+            raise InvalidRequestException(
+                f"{RESOURCE_TYPE} is not opted in to AWS Backup in {backend.region_name}."
+                " Call UpdateRegionSettings."
+            )
+        now = CLOCK.now()
+        advanced = backend.region_settings.fully_managed(RESOURCE_TYPE)
+        job = BackupJob(
+            job_id=backend.new_id(),
+            sequence=backend.next_sequence(),
+            request=request,
+            vault=vault,
+            table_name=table_name,
+            advanced=advanced,
+            recovery_point_arn=backend.new_recovery_point_arn(table_name, advanced=advanced, now=now),
+            created_at=now,
+            fault=FAULTS.take("StartBackupJob", table_name),
+        )
+        self._jobs[job.job_id] = job
+        if job.fault is not None and job.fault.end_state == BackupJobState.EXPIRED:
+            # It never gets its turn; the window that it misses is as short as a job is long.
+            message = job.fault.message
+            self._at(job, 1.0, now, lambda at: self._end(job, BackupJobState.EXPIRED, at, message))
+        else:
+            backend.agenda.add(job.start_by, lambda at: self._expire_if_waiting(job, at))
+            self._queue(job, now)
+        return job
+
+    def _queue(self, job: BackupJob, now: datetime) -> None:
+        resource = job.request.resource_arn
+        if resource in self._in_hand:
+            self._waiting.setdefault(resource, deque()).append(job)
+        else:
+            self._give_turn(job, now)
+
+    def _give_turn(self, job: BackupJob, at: datetime) -> None:
+        try:
+            job.snapshot = snapshot = tables.snapshot_table(
+                self._backend.account_id,
+                self._backend.region_name,
+                job.table_name,
+                now=CLOCK.now(),
+                skew=timedelta(seconds=SETTINGS.snapshot_skew_seconds),
+            )
+        except tables.TableNotFound as error:
+            self._end(job, BackupJobState.FAILED, at, str(error))
+            return
+        self._in_hand[job.request.resource_arn] = job
+        job.turn_at = at
+        job.expected_at = at + timedelta(seconds=SETTINGS.job_seconds)
+        self._at(job, PENDING_FROM, at, lambda _at: self._enter(job, BackupJobState.PENDING))
+        self._at(job, RUNNING_FROM, at, lambda when: self._run(job, when))
+        self._at(job, 1.0, at, lambda when: self._finish(job, when), snapshot=snapshot)
+        self._backend.agenda.add(job.complete_by, lambda when: self._expire_if_late(job, when))
+
+    def _at(
+        self,
+        job: BackupJob,
+        share: float,
+        start: datetime,
+        action: Any,
+        *,
+        snapshot: tables.TableSnapshot | None = None,
+    ) -> None:
+        def act(at: datetime) -> None:
+            if not job.over and job.state is not BackupJobState.ABORTING:
+                action(at)
+
+        due = start + timedelta(seconds=SETTINGS.job_seconds * share)
+        prepare = None if snapshot is None else lambda: snapshot.size_bytes
+        self._backend.agenda.add(due, act, prepare=prepare)
+
+    @staticmethod
+    def _enter(job: BackupJob, state: BackupJobState) -> None:
+        job.state = state
+
+    def _run(self, job: BackupJob, at: datetime) -> None:
+        vaults = self._backend.vaults
+        if vaults.get(job.request.vault_name) is not job.vault:
+            message = f"Backup job failed because backup vault {job.request.vault_name} does not exist."
+            self._end(job, BackupJobState.FAILED, at, message)
+            return
+        job.state = BackupJobState.RUNNING
+        self._make_recovery_point(job)
+
+    def _make_recovery_point(self, job: BackupJob) -> None:
+        if job.snapshot is None or job.turn_at is None:
+            raise RuntimeError(f"Backup job {job.job_id} runs without having had its turn.")
+        backend = self._backend
+        lifecycle = job.request.lifecycle
+        if not job.advanced:
+            # What cannot go to cold storage ignores that half of a lifecycle.
+            lifecycle = Lifecycle(None, lifecycle.delete_after_days, lifecycle.archive_opt_in)
+        job.point = RecoveryPoint(
+            arn=job.recovery_point_arn,
+            sequence=job.sequence,
+            vault=job.vault,
+            resource_arn=job.request.resource_arn,
+            snapshot=job.snapshot,
+            iam_role_arn=job.request.iam_role_arn,
+            advanced=job.advanced,
+            lifecycle=lifecycle,
+            created_at=job.turn_at,
+            initiated_at=job.created_at,
+            request_id=backend.new_id(),
+        )
+        backend.recovery_points.add(job.point)
+        if job.advanced:
+            backend.put_tags(job.point.arn, {**job.snapshot.tags, **job.request.tags})
+
+    def _finish(self, job: BackupJob, at: datetime) -> None:
+        fault = job.fault
+        if fault is None:
+            self._end(job, BackupJobState.COMPLETED, at, None, category="SUCCESS")
+        elif fault.end_state == BackupJobState.ABORTED:
+            self._abort(job, at, fault.message)
+        else:
+            self._end(
+                job, BackupJobState(fault.end_state), at, fault.message, category=fault.message_category
+            )
+
+    def _abort(self, job: BackupJob, at: datetime, message: str) -> None:
+        job.state = BackupJobState.ABORTING
+        due = at + timedelta(seconds=SETTINGS.job_seconds * ABORT_TAKES)
+        self._backend.agenda.add(due, lambda when: self._end(job, BackupJobState.ABORTED, when, message))
+
+    def _expire_if_waiting(self, job: BackupJob, at: datetime) -> None:
+        if not job.over and job.turn_at is None:
+            self._end(job, BackupJobState.EXPIRED, at, BLOCKED_MESSAGE)
+
+    def _expire_if_late(self, job: BackupJob, at: datetime) -> None:
+        if not job.over:
+            self._end(job, BackupJobState.EXPIRED, at, TOO_LATE_MESSAGE)
+
+    def _end(
+        self,
+        job: BackupJob,
+        state: BackupJobState,
+        at: datetime,
+        message: str | None,
+        *,
+        category: str | None = None,
+    ) -> None:
+        if job.over:
+            return
+        job.state = state
+        job.status_message = message
+        job.message_category = category
+        job.ended_at = at
+        self._settle_recovery_point(job, at)
+        job.snapshot = None
+        self._release(job, at)
+
+    def _settle_recovery_point(self, job: BackupJob, at: datetime) -> None:
+        if job.point is None:
+            return
+        if job.state is BackupJobState.COMPLETED:
+            job.point.complete(RecoveryPointStatus.COMPLETED, at, job.status_message)
+        elif job.state is BackupJobState.PARTIAL:
+            job.point.complete(RecoveryPointStatus.PARTIAL, at, job.status_message)
+        else:
+            self._backend.recovery_points.remove(job.point)
+            job.point = None
+
+    def _release(self, job: BackupJob, at: datetime) -> None:
+        resource = job.request.resource_arn
+        waiting = self._waiting.get(resource, deque())
+        if job in waiting:
+            waiting.remove(job)
+        if self._in_hand.get(resource) is not job:
+            return
+        del self._in_hand[resource]
+        while waiting and resource not in self._in_hand:
+            following = waiting.popleft()
+            if not following.over and following.state is not BackupJobState.ABORTING:
+                self._give_turn(following, at)

@@ -1,0 +1,33 @@
+"""What has to change in moto before tables can be backed up under load: one small module for each fault."""
+
+from local_aws.moto_fixes import (
+    batch_write,
+    copy_on_write,
+    item_size,
+    locking,
+    memory,
+    numbers,
+    reads,
+    scan_segments,
+    table_status,
+)
+
+
+def install() -> None:
+    """Apply every cure, CloudFormation's too, before the first request is served. Safe to call twice."""
+    for cure in (
+        locking,
+        memory,
+        numbers,
+        item_size,
+        scan_segments,
+        copy_on_write,
+        reads,
+        batch_write,
+        table_status,
+    ):
+        cure.install()
+
+    from local_aws import cloudformation  # not at the top: it stands on this package
+
+    cloudformation.install()

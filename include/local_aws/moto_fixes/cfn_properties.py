@@ -1,0 +1,30 @@
+"""What the CloudFormation cures share: reading properties, and refusing those that would be ignored."""
+
+from collections.abc import Collection
+from typing import Any
+
+from local_aws.moto_fixes.cfn_stacks import TemplateError
+
+
+def refuse_unserved(resource_type: str, properties: Collection[str], served: Collection[str]) -> None:
+    """Refuse a property that the local AWS would not apply: a green stack must not hide it.
+
+    Raises:
+        TemplateError: Names the properties.
+    """
+    unserved = sorted(name for name in properties if name not in served)
+    if unserved:
+        raise TemplateError(
+            f"The local AWS does not apply these properties of {resource_type}: {', '.join(unserved)}. "
+            "Leave them out of the template, or teach the local AWS to apply them."
+        )
+
+
+def as_bool(value: Any) -> bool:
+    """Read a Boolean property: a real boolean, or the text that a parameter gives."""
+    return value if isinstance(value, bool) else str(value).lower() == "true"
+
+
+def same_name(wanted: str | None, present: str) -> bool:
+    """Tell whether a resource keeps its name: an unnamed one keeps the name that it was given."""
+    return wanted is None or wanted == present

@@ -1,0 +1,119 @@
+"""The local AWS as a server: one process, many threads, so that all callers see one state."""
+
+import errno
+import logging
+import socket
+from threading import Thread
+from types import TracebackType
+from typing import Any, Final, Self
+
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from local_aws.admin import AdminApplication
+from local_aws.backup.responses import RELEASE_REPLIES
+from local_aws.installation import install
+from local_aws.timeline import Ticker
+
+LISTEN_QUEUE: Final = 128
+log = logging.getLogger(__name__)
+
+
+class AddressInUse(OSError):
+    """The address to listen on is taken."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(host, port)
+        self.host = host
+        self.port = port
+
+    def __str__(self) -> str:
+        return (
+            f"http://{self.host}:{self.port} is in use already, perhaps by a local AWS that still runs."
+            " Stop that, or choose another port with --port."
+        )
+
+
+class LocalAwsServer:
+    """Serves AWS on one address from start to stop; a context manager.
+
+    Args:
+        host: Address to listen on.
+        port: Port to listen on, 0 for any that is free.
+    """
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 5566) -> None:
+        install()
+        self.host = host
+        with _listen(host, port) as listening:
+            self.port: int = listening.getsockname()[1]
+            self._server = self._make_server(listening)
+        self._ticker = Ticker()
+        self._thread = Thread(target=self._server.serve_forever, name="local-aws-server", daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    def start(self) -> None:
+        RELEASE_REPLIES.clear()
+        self._ticker.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop serving. Replies that are kept back go out; other requests end with the process."""
+        RELEASE_REPLIES.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        self._ticker.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _make_server(self, listening: socket.socket) -> BaseWSGIServer:
+        application: Any = AdminApplication(DomainDispatcherApplication(create_backend_app))
+        return make_server(
+            self.host,
+            self.port,
+            application,
+            threaded=True,
+            request_handler=RequestHandler,
+            fd=listening.fileno(),
+        )
+
+
+class RequestHandler(MotoRequestHandler):
+    """moto's handler, with its log in ours: quiet, but for errors."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        log.debug("%s %s", self.requestline, code)
+
+    def log(self, type: str, message: str, *args: Any) -> None:
+        log.log(logging.ERROR if type == "error" else logging.DEBUG, message, *args)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    # Bound here: where the port is taken, the server would end the process with a message of its own.
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listening = socket.socket(family, kind, protocol)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(address)
+        listening.listen(LISTEN_QUEUE)
+    except OSError as error:
+        listening.close()
+        if error.errno == errno.EADDRINUSE:
+            raise AddressInUse(host, port) from error
+        raise
+    return listening

@@ -1,0 +1,65 @@
+"""What the local AWS Backup can be tuned with: how long things take, and how hard they are to get right."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
+
+
+class UnknownSetting(ValueError):
+    """A setting of that name does not exist."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        known = ", ".join(field.name for field in fields(Settings))
+        return f"No setting {self.name!r}. Known settings: {known}."
+
+
+@dataclass
+class Settings:
+    """Durations in seconds of the clock, but for the reply delay, which is in seconds of the machine.
+
+    All are zero by default, so that in one process a job is over by the next request. The server sets its
+    own.
+
+    Attributes:
+        job_seconds: From the start of a backup job to its completion.
+        restore_seconds: From StartRestoreJob to the restored table being ACTIVE.
+        delete_seconds: How long a recovery point stays DELETING.
+        snapshot_skew_seconds: A snapshot leaves out what was written this long before its request. AWS
+            promises only what was committed up to a minute before, see
+            https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CreateBackup.html.
+        start_backup_reply_delay_seconds: How long the reply to an accepted StartBackupJob is kept back.
+    """
+
+    job_seconds: float = 0.0
+    restore_seconds: float = 0.0
+    delete_seconds: float = 0.0
+    snapshot_skew_seconds: float = 0.0
+    start_backup_reply_delay_seconds: float = 0.0
+
+    def update(self, values: dict[str, Any]) -> None:
+        """Change some settings, all of them or, if one is wrong, none.
+
+        Raises:
+            UnknownSetting: A name is not a setting.
+            ValueError: A value is not a number of zero or more.
+        """
+        known = {field.name for field in fields(self)}
+        checked: dict[str, float] = {}
+        for name, value in values.items():
+            if name not in known:
+                raise UnknownSetting(name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+                raise ValueError(f"{name} must be a number of seconds, zero or more, got {value!r}")
+            checked[name] = float(value)
+        for name, seconds in checked.items():
+            setattr(self, name, seconds)
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+SETTINGS: Final = Settings()
+"""The settings of this process's local AWS."""

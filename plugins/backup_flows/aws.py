@@ -1,0 +1,67 @@
+"""Clients, names and facts of the AWS account that a run works on.
+
+One Airflow connection decides where everything happens; nothing below reads an endpoint or a region from
+anywhere else.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlparse
+
+AWS_CONN_ID = "aws_default"
+"""The operator role: may load, back up and restore; is denied deletion of backups."""
+
+RETENTION_CONN_ID = "aws_backup_retention"
+"""The only role that may delete recovery points; falls back to the operator's where it is not defined."""
+
+REAL_AWS_SUFFIXES = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn")
+
+
+def client(service: str, *, aws_conn_id: str = AWS_CONN_ID, region_name: str | None = None) -> Any:
+    """Return a low-level boto3 client for ``service``, made from an Airflow connection.
+
+    Botocore's standard retries with a short connect timeout: an endpoint that is down is reported in
+    seconds, a throttled call is repeated.
+    """
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+    from botocore.config import Config
+
+    hook: Any = AwsBaseHook(
+        aws_conn_id=aws_conn_id,
+        client_type=service,
+        region_name=region_name,
+        config=Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=10, read_timeout=60),
+    )
+    return hook.conn
+
+
+def is_local(aws_client: Any) -> bool:
+    """Say whether a client talks to an emulator rather than to AWS (judged by its endpoint's host)."""
+    host = urlparse(aws_client.meta.endpoint_url).hostname or ""
+    return not host.endswith(REAL_AWS_SUFFIXES)
+
+
+def server_time(sts_client: Any) -> dt.datetime:
+    """Return AWS's own clock (aware, UTC, whole seconds), read from the ``Date`` header of an answer.
+
+    What a backup holds is decided by AWS's clock, so waiting is measured on it and a worker whose clock is
+    off can't cut a wait short. ``sts:GetCallerIdentity`` needs no permission and touches no resource.
+    """
+    answer = sts_client.get_caller_identity()
+    moment = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    return moment.astimezone(dt.UTC)
+
+
+def retention_conn_id() -> str:
+    """Return the connection that may delete: ``aws_backup_retention`` if it is defined, else the operator's."""
+    from airflow.sdk import Connection
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    try:
+        Connection.get(RETENTION_CONN_ID)
+    except AirflowNotFoundException:
+        return AWS_CONN_ID
+    return RETENTION_CONN_ID

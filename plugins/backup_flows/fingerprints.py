@@ -1,0 +1,232 @@
+"""Fingerprints in S3: taken before and after a backup job, bound to the recovery point that the job made.
+
+Layout below the bucket::
+
+    intents/<token>/before.{fingerprint.json.gz,manifest.jsonl.gz,meta.json}     taken before the job started
+    recovery-points/<table>/<id>/binding.json                                  what is bound, and how
+    recovery-points/<table>/<id>/{fingerprint,after.fingerprint}.json.gz
+    recovery-points/<table>/<id>/{manifest,after.manifest}.jsonl.gz            "after" only where they differ
+    recovery-points/<table>/<id>/settings.json
+
+A fingerprint taken before the job is kept under the job's *token*: a run that is cleared adopts its job, and
+must then be judged by the fingerprint that preceded that job, not by a fresh one.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from backup_flows.keys import recovery_point_prefix
+from backup_flows.store import get_bytes, get_json, put_bytes, put_json, put_once
+from dynamodb_bulk.compare import Manifests
+from dynamodb_bulk.fingerprint import Fingerprint, take_fingerprint
+from dynamodb_bulk.scan import table_key_names
+
+log = logging.getLogger(__name__)
+
+GZIP = "application/gzip"
+
+
+class FingerprintMissingError(LookupError):
+    """A fingerprint that must be in S3 is not there; the message names the key."""
+
+
+class FingerprintTooLateError(RuntimeError):
+    """The fingerprint was taken after its backup job had started, so it can't vouch for the recovery point."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One fingerprint in S3.
+
+    Attributes:
+        prefix: ``fingerprint.json.gz`` and ``manifest.jsonl.gz`` are appended to it.
+        taken_at: AWS's time when the scan ended, ISO 8601.
+        digest: one hash over the whole fingerprint.
+    """
+
+    prefix: str
+    taken_at: str
+    digest: str
+    items: int
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What vouches for one recovery point.
+
+    Attributes:
+        drifting: the table was written to between the two fingerprints.
+    """
+
+    recovery_point_arn: str
+    table: str
+    table_arn: str
+    vault: str
+    backup_job_id: str
+    created_at: str
+    size_bytes: int | None
+    before: Taken
+    after: Taken
+    drifting: bool
+    as_of: str
+    dag_id: str
+    run_id: str
+
+    @property
+    def prefix(self) -> str:
+        """Return the S3 prefix of everything about the recovery point."""
+        return recovery_point_prefix(self.table, self.recovery_point_arn)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the binding as JSON-ready values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Binding:
+        """Return the binding that :meth:`as_dict` wrote."""
+        return cls(**{**document, "before": Taken(**document["before"]), "after": Taken(**document["after"])})
+
+
+def take(
+    dynamodb: Any,
+    s3: Any,
+    *,
+    bucket: str,
+    prefix: str,
+    table: str,
+    key_names: tuple[str, ...] | None = None,
+    clock: Callable[[], dt.datetime],
+) -> tuple[Taken, Fingerprint]:
+    """Scan a table consistently and put its fingerprint and manifest into S3 below ``prefix``.
+
+    :param key_names: the table's key attributes, hash key first; read from the table if not given.
+    :param clock: AWS's clock.
+    """
+    names = key_names or table_key_names(dynamodb, table)
+    with tempfile.TemporaryFile() as sink:
+        fingerprint = take_fingerprint(
+            dynamodb, table, key_names=names, manifest_sink=sink, progress=_progress_logger(table)
+        )
+        sink.seek(0)
+        s3.upload_fileobj(sink, bucket, f"{prefix}manifest.jsonl.gz", ExtraArgs={"ContentType": GZIP})
+    put_bytes(s3, bucket, f"{prefix}fingerprint.json.gz", fingerprint.to_bytes(), content_type=GZIP)
+    taken = Taken(
+        prefix=prefix,
+        taken_at=clock().isoformat(),
+        digest=fingerprint.digest,
+        items=fingerprint.item_count,
+    )
+    # Written last: who finds it finds the other two.
+    put_json(s3, bucket, f"{prefix}meta.json", asdict(taken))
+    log.info("Fingerprint of %s: %s items, %s", table, taken.items, taken.digest)
+    return taken, fingerprint
+
+
+def find(s3: Any, bucket: str, prefix: str) -> Taken | None:
+    """Return the fingerprint that was completely taken below ``prefix``, if there is one."""
+    meta = get_json(s3, bucket, f"{prefix}meta.json")
+    return Taken(**meta) if meta is not None else None
+
+
+def load(s3: Any, bucket: str, prefix: str) -> Fingerprint:
+    """Read a fingerprint.
+
+    :raises FingerprintMissingError: there is none below ``prefix``.
+    """
+    key = f"{prefix}fingerprint.json.gz"
+    content = get_bytes(s3, bucket, key)
+    if content is None:
+        raise FingerprintMissingError(f"s3://{bucket}/{key} is missing: the recovery point can't be proven by it.")
+    return Fingerprint.from_bytes(content)
+
+
+def manifest_opener(s3: Any, bucket: str, prefix: str, folder: Path) -> Callable[[], BinaryIO]:
+    """Return a function that opens a manifest, fetched from S3 into ``folder`` when it is first needed."""
+    local = folder / (prefix.strip("/").replace("/", "_") + ".jsonl.gz")
+
+    def opener() -> BinaryIO:
+        if not local.exists():
+            s3.download_file(bucket, f"{prefix}manifest.jsonl.gz", str(local))
+        return local.open("rb")
+
+    return opener
+
+
+def manifests_of(s3: Any, bucket: str, binding: Binding, restored_prefix: str, folder: Path) -> Manifests:
+    """Return openers for the three manifests that a judgement may need."""
+    return Manifests(
+        before=manifest_opener(s3, bucket, binding.before.prefix, folder),
+        after=manifest_opener(s3, bucket, binding.after.prefix, folder),
+        restored=manifest_opener(s3, bucket, restored_prefix, folder),
+    )
+
+
+def ensure_taken_before(before: Taken, job_created_at: str) -> None:
+    """Check that a fingerprint preceded the job that it is to vouch for.
+
+    ``taken_at`` has whole seconds, rounded down, so only a difference of a second or more is an offence.
+
+    :raises FingerprintTooLateError: it did not.
+    """
+    if dt.datetime.fromisoformat(before.taken_at) > dt.datetime.fromisoformat(job_created_at):
+        raise FingerprintTooLateError(
+            f"the fingerprint was taken at {before.taken_at}, but the backup job was created at {job_created_at}: "
+            "it does not show what the table held then. Trigger the DAG with force_new to make a new backup."
+        )
+
+
+def find_binding(s3: Any, bucket: str, table: str, recovery_point_arn: str) -> Binding | None:
+    """Return what is bound to a recovery point, if anything is."""
+    document = get_json(s3, bucket, f"{recovery_point_prefix(table, recovery_point_arn)}binding.json")
+    return Binding.from_dict(document) if document is not None else None
+
+
+def bind(s3: Any, bucket: str, binding: Binding) -> Binding:
+    """Bind fingerprints to a recovery point. The first binding stands: it was made nearest to the backup.
+
+    The fingerprints are copied beside it, so that what vouches for a recovery point does not hang on the record
+    of the job that made it.
+
+    :return: the binding that holds.
+    """
+    standing = find_binding(s3, bucket, binding.table, binding.recovery_point_arn)
+    if standing is not None:
+        return standing
+    prefix = binding.prefix
+    copies = {f"{prefix}": binding.before.prefix, f"{prefix}after.": binding.after.prefix}
+    for target, source in copies.items():
+        for name in ("fingerprint.json.gz", "manifest.jsonl.gz", "meta.json"):
+            if f"{source}{name}" != f"{target}{name}":
+                s3.copy({"Bucket": bucket, "Key": f"{source}{name}"}, bucket, f"{target}{name}")
+    own = Binding.from_dict(
+        {
+            **binding.as_dict(),
+            "before": {**asdict(binding.before), "prefix": prefix},
+            "after": {**asdict(binding.after), "prefix": f"{prefix}after."},
+        }
+    )
+    body = json.dumps(own.as_dict(), indent=2, sort_keys=True).encode()
+    if put_once(s3, bucket, f"{prefix}binding.json", body, content_type="application/json"):
+        return own
+    return find_binding(s3, bucket, binding.table, binding.recovery_point_arn) or own
+
+
+def _progress_logger(table: str) -> Callable[[Any], None]:
+    """Return a callback that logs each time the number of items has doubled: humane at any size."""
+    due = 10_000
+
+    def report(progress: Any) -> None:
+        nonlocal due
+        if progress.items >= due:
+            log.info("%s: %s items in %s pages so far", table, progress.items, progress.pages)
+            due = progress.items * 2
+
+    return report

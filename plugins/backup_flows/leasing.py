@@ -1,0 +1,50 @@
+"""Take and release the lease of the orders table, as setup and teardown of load and backup."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from typing import Any
+
+from airflow.sdk import get_current_context, task
+from airflow.sdk.configuration import conf
+
+from backup_flows.as_of import utcnow
+from backup_flows.aws import client
+from backup_flows.lease import LeaseStore
+from backup_flows.operators import AcquireTableLeaseOperator, lease_owner
+
+log = logging.getLogger(__name__)
+
+LEASE_WAIT = dt.timedelta(hours=24)
+
+
+def lease_table(resources: Any) -> AcquireTableLeaseOperator:
+    """Return the task that takes the table's lease.
+
+    ``[backup_flows] lease_seconds`` (default 900) says how long a claim goes unquestioned, and
+    ``[backup_flows] lease_poll_seconds`` (default 5) how often those who wait look.
+    """
+    return AcquireTableLeaseOperator(
+        task_id="acquire_lease",
+        table_name=resources["table"],
+        lease_table=resources["lease_table"],
+        lease_seconds=conf.getint("backup_flows", "lease_seconds", fallback=900),
+        poll_seconds=conf.getfloat("backup_flows", "lease_poll_seconds", fallback=5.0),
+        wait_timeout=LEASE_WAIT.total_seconds(),
+        execution_timeout=dt.timedelta(minutes=30),
+        # A worker that dies while it takes the lease has it or stands in the queue: the next try finds both.
+        retries=5,
+    )
+
+
+@task(task_id="release_lease", retries=5)
+def release_lease(resources: dict[str, Any]) -> bool:
+    """Give the table's lease back, whatever became of the run.
+
+    :return: False if the run did not hold it any more.
+    """
+    owner = lease_owner(get_current_context())
+    held = LeaseStore(client("dynamodb"), resources["lease_table"], clock=utcnow).release(resources["table"], owner)
+    log.info("Lease of %s %s", resources["table"], "released" if held else "was not held")
+    return held

@@ -1,0 +1,277 @@
+"""Prove a restored table against what is bound to its recovery point; write the verdict and the evidence."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from backup_flows import fingerprints
+from backup_flows.fingerprints import Binding
+from backup_flows.keys import evidence_prefix, settings_key, verdict_key
+from backup_flows.store import get_bytes, put_bytes
+from dynamodb_bulk.compare import Comparison, judge
+from dynamodb_bulk.fingerprint import Fingerprint
+from restore_proof.evidence import DIFF_NAME, PACK_NAME, REPORT_NAME, Drill, Phase, make_evidence
+from restore_proof.settings import (
+    SettingsComparison,
+    compare_settings,
+    record_settings,
+    settings_from_json,
+    settings_to_json,
+)
+from restore_proof.verdict import Subject, Verdict, fail_closed, verdict_from_comparison
+
+log = logging.getLogger(__name__)
+
+MAX_CHAIN_TRIES = 20
+"""Parallel drills of one table that may move the head of its chain before this one gives up."""
+VERSIONED = ("apache-airflow", "apache-airflow-providers-amazon", "boto3")
+
+
+class ChainContentionError(RuntimeError):
+    """The head of a table's chain of evidence moved under every attempt to append to it."""
+
+
+@dataclass(frozen=True)
+class ProofRequest:
+    """What a proof needs to know.
+
+    Attributes:
+        restore: summary of the restore job (``aws_backup.summaries.JobSummary``).
+        phases: name, start, end (ISO 8601) of what came before the proof.
+    """
+
+    bucket: str
+    binding: Binding
+    restored_table: str
+    restore: Mapping[str, Any]
+    as_of: str
+    run: str
+    drill_id: str
+    requested_by: str
+    phases: Sequence[tuple[str, str, str]] = ()
+    encryption_type: str | None = None
+
+    @property
+    def subject(self) -> Subject:
+        """Return what the verdict is about."""
+        return Subject(
+            recovery_point_arn=self.binding.recovery_point_arn,
+            table_name=self.binding.table,
+            restored_table_name=self.restored_table,
+            as_of=self.as_of,
+            run=self.run,
+        )
+
+    @property
+    def prefix(self) -> str:
+        """Return where the evidence goes."""
+        return evidence_prefix(self.binding.table, self.as_of, self.drill_id)
+
+
+@dataclass
+class Findings:
+    """What a proof found so far; what is there when it crashes still goes into the evidence."""
+
+    fingerprints: dict[str, Fingerprint] = field(default_factory=dict)
+    comparison: Comparison | None = None
+    settings: SettingsComparison | None = None
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what did the drill."""
+    return {name: metadata.version(name) for name in VERSIONED}
+
+
+def record_source_settings(dynamodb: Any, s3: Any, *, bucket: str, binding: Binding, now: dt.datetime) -> None:
+    """Keep the source table's settings beside its recovery point, once."""
+    key = settings_key(binding.table, binding.recovery_point_arn)
+    if get_bytes(s3, bucket, key) is None:
+        recorded = record_settings(dynamodb, binding.table, recorded_at=now)
+        put_bytes(s3, bucket, key, settings_to_json(recorded), content_type="application/json")
+
+
+def prove(dynamodb: Any, s3: Any, request: ProofRequest, *, clock: Callable[[], dt.datetime]) -> Verdict:
+    """Compare every item of the restored table, type-exact, with what the source held at backup time.
+
+    Fails closed: whatever goes wrong leaves a ``FAILED`` verdict and its evidence behind before it goes on.
+
+    :param clock: AWS's clock.
+    :return: the verdict, recorded; the caller raises on one that is not proven.
+    """
+    found = Findings()
+    started = clock()
+    recorded: list[Verdict] = []
+
+    def validate() -> Verdict:
+        with tempfile.TemporaryDirectory() as folder:
+            return _validate(dynamodb, s3, request, found, Path(folder), clock=clock)
+
+    def record(verdict: Verdict) -> None:
+        recorded.append(_record(s3, request, verdict, found, started=started, clock=clock))
+
+    fail_closed(validate, subject=request.subject, record=record, clock=clock)
+    return recorded[-1]
+
+
+def _validate(
+    dynamodb: Any,
+    s3: Any,
+    request: ProofRequest,
+    found: Findings,
+    folder: Path,
+    *,
+    clock: Callable[[], dt.datetime],
+) -> Verdict:
+    binding, bucket = request.binding, request.bucket
+    before = fingerprints.load(s3, bucket, binding.before.prefix)
+    after = fingerprints.load(s3, bucket, binding.after.prefix)
+    found.fingerprints.update(before=before, after=after)
+    restored_prefix = f"{request.prefix}restored."
+    _, restored = fingerprints.take(
+        dynamodb,
+        s3,
+        bucket=bucket,
+        prefix=restored_prefix,
+        table=request.restored_table,
+        key_names=before.key_names,
+        clock=clock,
+    )
+    found.fingerprints["restored"] = restored
+    manifests = fingerprints.manifests_of(s3, bucket, binding, restored_prefix, folder)
+    diff = folder / DIFF_NAME
+    with diff.open("wb") as sink:
+        found.comparison = judge(before, after, restored, manifests=manifests, diff_sink=sink)
+    s3.upload_file(str(diff), bucket, f"{request.prefix}{DIFF_NAME}")
+    recorded = get_bytes(s3, bucket, settings_key(binding.table, binding.recovery_point_arn))
+    alarms: tuple[str, ...] = ()
+    if recorded is not None:
+        found.settings = compare_settings(
+            settings_from_json(recorded),
+            record_settings(dynamodb, request.restored_table, recorded_at=clock()),
+            encryption_type=request.encryption_type,  # type: ignore[arg-type]
+        )
+        alarms = found.settings.alarms
+    return verdict_from_comparison(found.comparison, request.subject, decided_at=clock(), alarms=alarms)
+
+
+def _record(
+    s3: Any,
+    request: ProofRequest,
+    verdict: Verdict,
+    found: Findings,
+    *,
+    started: dt.datetime,
+    clock: Callable[[], dt.datetime],
+) -> Verdict:
+    """Write evidence pack, report and verdict; append the pack to the table's chain."""
+    bucket = request.bucket
+    address = f"s3://{bucket}/{request.prefix}{REPORT_NAME}"
+    verdict = replace(verdict, evidence=address)
+    drill = Drill(
+        drill_id=request.drill_id,
+        requested_by=request.requested_by,
+        backup=request.binding.as_dict(),
+        restore=dict(request.restore),
+        phases=[
+            *(
+                Phase(name, dt.datetime.fromisoformat(start), dt.datetime.fromisoformat(end))
+                for name, start, end in request.phases
+            ),
+            Phase("proof", started, max(started, verdict.decided_at)),
+        ],
+        versions=versions(),
+    )
+    head_key = f"evidence/{request.binding.table}/head.json"
+    for _ in range(MAX_CHAIN_TRIES):
+        head, condition = _read_head(s3, bucket, head_key)
+        evidence = make_evidence(
+            verdict,
+            drill,
+            written_at=clock(),
+            comparison=found.comparison,
+            fingerprints=found.fingerprints,
+            settings=found.settings,
+            previous_sha256=head.get("sha256"),
+        )
+        put_bytes(s3, bucket, f"{request.prefix}{PACK_NAME}", evidence.pack, content_type="application/json")
+        put_bytes(s3, bucket, f"{request.prefix}{REPORT_NAME}", evidence.report, content_type="text/html")
+        moved = {
+            "count": int(head.get("count", 0)) + 1,
+            "sha256": evidence.sha256,
+            "pack": f"{request.prefix}{PACK_NAME}",
+        }
+        if _move_head(s3, bucket, head_key, moved, condition):
+            break
+    else:
+        raise ChainContentionError(
+            f"s3://{bucket}/{head_key} changed under {MAX_CHAIN_TRIES} attempts to append to it; clear this task."
+        )
+    put_bytes(
+        s3,
+        bucket,
+        verdict_key(request.binding.table, request.binding.recovery_point_arn),
+        verdict.to_json(),
+        content_type="application/json",
+    )
+    log.info("Verdict on %s: %s", request.binding.recovery_point_arn, verdict.proof.label)
+    log.info("Report: %s", address)
+    return verdict
+
+
+def _read_head(s3: Any, bucket: str, key: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the head of the chain, and the condition under which it may be replaced."""
+    try:
+        answer = s3.get_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+            return {}, {"IfNoneMatch": "*"}
+        raise
+    return json.loads(answer["Body"].read()), {"IfMatch": answer["ETag"]}
+
+
+def _move_head(s3: Any, bucket: str, key: str, head: dict[str, Any], condition: dict[str, str]) -> bool:
+    try:
+        s3.put_object(
+            Bucket=bucket,
+            Key=key,
+            Body=json.dumps(head, sort_keys=True).encode(),
+            ContentType="application/json",
+            **condition,
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"PreconditionFailed", "ConditionalRequestConflict", "412"}:
+            return False
+        raise
+    return True
+
+
+def read_verdict(s3: Any, bucket: str, table: str, recovery_point_arn: str) -> Verdict | None:
+    """Return the recorded verdict on a recovery point, if there is one."""
+    content = get_bytes(s3, bucket, verdict_key(table, recovery_point_arn))
+    return Verdict.from_json(content) if content is not None else None
+
+
+def summary(verdict: Verdict, phases: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
+    """Return what people want to see first: verdict, counts, where the report is, how long things took."""
+    return {
+        "verdict": verdict.proof.label,
+        "counts": dict(verdict.counts),
+        "reasons": list(verdict.reasons),
+        "report": verdict.evidence,
+        "recovery_point_arn": verdict.subject.recovery_point_arn,
+        "restored_table": verdict.subject.restored_table_name,
+        "timings": {
+            name: round((dt.datetime.fromisoformat(end) - dt.datetime.fromisoformat(start)).total_seconds(), 3)
+            for name, start, end in phases
+        },
+    }

@@ -1,0 +1,112 @@
+"""Pre-flight: what a run needs is looked at before the run touches anything."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import Any
+
+from airflow.sdk import get_current_context, task
+
+from backup_flows.as_of import as_of_date, run_key
+from backup_flows.aws import client, is_local
+from backup_flows.defaults import NO_RETRY
+from backup_flows.guards import ensure_settle_allowed
+from backup_flows.stack import (
+    STACK_DAG_ID,
+    MissingResourcesError,
+    Resources,
+    find_missing,
+    read_resources,
+)
+
+log = logging.getLogger(__name__)
+
+
+class AwsUnreachableError(ConnectionError):
+    """The connection's endpoint does not answer; one line with the address and the remedy."""
+
+
+class BackupNotOptedInError(RuntimeError):
+    """The account's AWS Backup settings leave DynamoDB out."""
+
+
+def look_up(stack_name: str) -> Resources:
+    """Read the stack's resources and check that each is there.
+
+    :raises AwsUnreachableError: nothing listens at the endpoint.
+    :raises MissingResourcesError: names all that is missing, and the DAG that makes it.
+    """
+    from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
+
+    clients = functools.cache(client)
+    cloudformation = clients("cloudformation")
+    try:
+        resources = read_resources(cloudformation, stack_name)
+    except (EndpointConnectionError, ConnectTimeoutError):
+        address = cloudformation.meta.endpoint_url
+        remedy = (
+            "start the local AWS with `make run` (or `PYTHONPATH=include python -m local_aws`)"
+            if is_local(cloudformation)
+            else "check the network"
+        )
+        # The chain of urllib3 errors behind it says nothing more.
+        raise AwsUnreachableError(
+            f"nothing answers at {address}: {remedy}, or correct the endpoint of the Airflow connection."
+        ) from None
+    missing = find_missing(resources, clients)
+    if missing:
+        raise MissingResourcesError(f"missing: {'; '.join(missing)}. Run the DAG {STACK_DAG_ID} to make them.")
+    return resources
+
+
+def ensure_opted_in(backup: Any) -> None:
+    """Check that AWS Backup may back DynamoDB up in this Region.
+
+    https://docs.aws.amazon.com/aws-backup/latest/devguide/advanced-ddb-backup.html
+
+    :raises BackupNotOptedInError: the service opt-in for DynamoDB is off.
+    """
+    settings = backup.describe_region_settings()
+    if settings["ResourceTypeOptInPreference"].get("DynamoDB") is False:
+        raise BackupNotOptedInError(
+            "AWS Backup's service opt-in for DynamoDB is off in this Region: switch it on under AWS Backup > "
+            "Settings > Service opt-in (or UpdateRegionSettings with DynamoDB: true)."
+        )
+    if not settings.get("ResourceTypeManagementPreference", {}).get("DynamoDB", False):
+        log.warning(
+            "Advanced DynamoDB backup is off in this Region: recovery points get no tags, no cold storage, and "
+            "are listed by the record in S3 alone."
+        )
+
+
+@task(task_id="check_resources", **NO_RETRY)
+def check_resources(stack_name: str) -> dict[str, str]:
+    """Check that everything that the stack promises is really there; return the names."""
+    resources = look_up(stack_name)
+    for name, value in resources.as_dict().items():
+        log.info("%s: %s", name, value)
+    return resources.as_dict()
+
+
+@task(task_id="preflight", **NO_RETRY)
+def preflight() -> dict[str, Any]:
+    """Check everything that the run will need; return the names that the other tasks work on.
+
+    :return: the stack's resources, plus ``as_of`` (date), ``run_key`` (8 hex digits) and the ``lifecycle`` of the
+        recovery point.
+    """
+    context = get_current_context()
+    params = context["params"]
+    dag_run = context["dag_run"]
+    resources = look_up(params["stack_name"])
+    backup = client("backup")
+    ensure_settle_allowed(params["settle_seconds"], local=is_local(backup))
+    ensure_opted_in(backup)
+    return {
+        **resources.as_dict(),
+        # A template would make text of the number, which AWS refuses.
+        "lifecycle": {"DeleteAfterDays": params["delete_after_days"]},
+        "as_of": as_of_date(context),
+        "run_key": run_key(dag_run.dag_id, dag_run.run_id),
+    }

@@ -1,0 +1,58 @@
+"""Small helpers to read and write the documents that the project keeps in S3."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+
+def get_bytes(s3: Any, bucket: str, key: str) -> bytes | None:
+    """Return an object's content, or None if there is no such object."""
+    try:
+        answer = s3.get_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+            return None
+        raise
+    content: bytes = answer["Body"].read()
+    return content
+
+
+def get_json(s3: Any, bucket: str, key: str) -> dict[str, Any] | None:
+    """Return a JSON object, or None if there is no such key."""
+    content = get_bytes(s3, bucket, key)
+    if content is None:
+        return None
+    parsed: dict[str, Any] = json.loads(content)
+    return parsed
+
+
+def put_json(s3: Any, bucket: str, key: str, document: Any) -> str:
+    """Write a JSON document (sorted keys, readable) and return its ``s3://`` address."""
+    body = json.dumps(document, indent=2, sort_keys=True, default=str, ensure_ascii=False).encode()
+    return put_bytes(s3, bucket, key, body, content_type="application/json")
+
+
+def put_bytes(s3: Any, bucket: str, key: str, body: bytes, *, content_type: str) -> str:
+    """Write an object and return its ``s3://`` address."""
+    s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
+    return f"s3://{bucket}/{key}"
+
+
+def put_once(s3: Any, bucket: str, key: str, body: bytes, *, content_type: str) -> bool:
+    """Write an object only if the key is free.
+
+    Rests on S3's conditional writes:
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+
+    :return: False if an object stood there already (it is left as it is).
+    """
+    try:
+        s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type, IfNoneMatch="*")
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"PreconditionFailed", "ConditionalRequestConflict", "412"}:
+            return False
+        raise
+    return True

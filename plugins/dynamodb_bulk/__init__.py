@@ -1,0 +1,1 @@
+"""Bulk work on DynamoDB tables: load, scan, fingerprint, compare. Knows nothing of Airflow."""

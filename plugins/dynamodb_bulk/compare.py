@@ -1,0 +1,355 @@
+"""Judging a restored table against what the source held before and after its backup was taken.
+
+Three fingerprints come in: the source's right before the backup job was started, the source's after it
+completed, and the restored table's.
+
+* before = after: the table was quiet, the backup can hold one content only, and the restored table must have
+  exactly that. (A change that was made and undone again between the two scans stays invisible.)
+* before ≠ after: the table was being written, it was *drifting*. A bucket that is equal in all three is
+  settled. In the others each item is judged by itself: one that was the same before and after (also: absent
+  both times) must have been restored so; one that changed in between is right if it came back as it was
+  before or as it was after; if it came back as something else, that may be a version in between, which
+  nobody recorded: it counts as *unverifiable*, and no more than a stated share of all items may be that.
+
+Only the items of buckets that are not equal in all three are held in memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, BinaryIO
+
+from dynamodb_bulk.fingerprint import Fingerprint, ManifestError, read_manifest
+
+DEFAULT_MAX_UNVERIFIABLE_RATIO = 0.05
+"""A drifting table of which more than one item in twenty changed twice during a backup proves too little."""
+DEFAULT_LIST_CAP = 100
+
+OpenManifest = Callable[[], BinaryIO]
+"""Opens a manifest for reading; whoever calls it closes what it returns."""
+
+
+class Outcome(StrEnum):
+    """What a comparison came to."""
+
+    EQUAL = "equal"
+    """The table was quiet, and the restored one has exactly its content."""
+    EQUAL_DRIFTING = "equal_drifting"
+    """The table was being written; every item that can be verified is right, and enough of them can be."""
+    DIFFERENT = "different"
+    """Something is missing, extra or changed that should not be."""
+    UNDECIDED = "undecided"
+    """Nothing is known to be wrong, but too little could be verified."""
+
+
+class DifferenceKind(StrEnum):
+    """In what way an item of the restored table is not what it should be."""
+
+    MISSING = "missing"
+    EXTRA = "extra"
+    CHANGED = "changed"
+    UNVERIFIABLE = "unverifiable"
+
+
+VIOLATIONS = (DifferenceKind.MISSING, DifferenceKind.EXTRA, DifferenceKind.CHANGED)
+"""What may not be; an unverifiable item may, in limits."""
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """Where the manifests of the three scans are; `after` may be left out if before and after are equal."""
+
+    before: OpenManifest
+    restored: OpenManifest
+    after: OpenManifest | None = None
+
+
+@dataclass(frozen=True, order=True)
+class Difference:
+    """One item that differs, with its hash at each of the three looks (None: it was not there).
+
+    Attributes:
+        key: the item's key as JSON text, for example ``{"order_id":{"S":"o-1"}}``.
+    """
+
+    key: str
+    kind: DifferenceKind
+    before: str | None
+    after: str | None
+    restored: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the difference as JSON-ready values, the key decoded."""
+        return {
+            "kind": str(self.kind),
+            "key": json.loads(self.key),
+            "before": self.before,
+            "after": self.after,
+            "restored": self.restored,
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came of comparing a restored table with its source.
+
+    Attributes:
+        outcome: the judgement.
+        drifting: whether the source was written to between its two fingerprints.
+        compared: distinct items that were judged, the ones in settled buckets included.
+        proven: how many of them are right.
+        changed_between: items that differ between the source's two fingerprints; None if unknown.
+        missing: items that should be in the restored table and are not; None if unknown, as are the next
+            three.
+        extra: items that should not be in the restored table.
+        changed: items restored with another content than they had.
+        unverifiable: items that changed in between and came back as neither of their two known contents.
+        max_unverifiable_ratio: the share of `compared` that may be unverifiable.
+        unequal_buckets: buckets that are not equal in all three fingerprints.
+        differences: the first of them, ordered by key.
+        reasons: sentences for a reader.
+    """
+
+    outcome: Outcome
+    drifting: bool
+    items_before: int
+    items_after: int
+    items_restored: int
+    compared: int | None
+    proven: int | None
+    changed_between: int | None
+    missing: int | None
+    extra: int | None
+    changed: int | None
+    unverifiable: int | None
+    max_unverifiable_ratio: float
+    buckets: int
+    unequal_buckets: int
+    differences: tuple[Difference, ...]
+    differences_total: int | None
+    reasons: tuple[str, ...]
+
+    @property
+    def keys_named(self) -> bool:
+        """Whether the single items were looked at; without manifests only the buckets are known."""
+        return self.differences_total is not None
+
+    @property
+    def unverifiable_ratio(self) -> float | None:
+        """Share of the compared items that could not be verified, from 0 to 1."""
+        if self.unverifiable is None or self.compared is None:
+            return None
+        return self.unverifiable / self.compared if self.compared else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the comparison as JSON-ready values."""
+        return {
+            "outcome": str(self.outcome),
+            "drifting": self.drifting,
+            "items_before": self.items_before,
+            "items_after": self.items_after,
+            "items_restored": self.items_restored,
+            "compared": self.compared,
+            "proven": self.proven,
+            "changed_between": self.changed_between,
+            "missing": self.missing,
+            "extra": self.extra,
+            "changed": self.changed,
+            "unverifiable": self.unverifiable,
+            "unverifiable_ratio": self.unverifiable_ratio,
+            "max_unverifiable_ratio": self.max_unverifiable_ratio,
+            "buckets": self.buckets,
+            "unequal_buckets": self.unequal_buckets,
+            "keys_named": self.keys_named,
+            "differences_total": self.differences_total,
+            "differences": [difference.to_dict() for difference in self.differences],
+            "reasons": list(self.reasons),
+        }
+
+
+def judge(
+    before: Fingerprint,
+    after: Fingerprint,
+    restored: Fingerprint,
+    *,
+    manifests: Manifests | None = None,
+    max_unverifiable_ratio: float = DEFAULT_MAX_UNVERIFIABLE_RATIO,
+    list_cap: int = DEFAULT_LIST_CAP,
+    diff_sink: BinaryIO | None = None,
+) -> Comparison:
+    """Judge a restored table; see the module's text for the rules.
+
+    Args:
+        before: the source's fingerprint right before the backup job was started.
+        after: the source's fingerprint after the job completed.
+        restored: the restored table's fingerprint.
+        manifests: the manifests of the three scans. They are read only where the fingerprints differ. Without
+            them a quiet table can still be judged (the differing keys stay unnamed), a drifting one can't.
+        max_unverifiable_ratio: the share of items, from 0 to 1, that may be unverifiable.
+        list_cap: how many differences the result lists.
+        diff_sink: binary file that gets every difference as one line of JSON, ordered by key. It stays open.
+
+    Raises:
+        FingerprintMismatchError: if the fingerprints were taken in different ways.
+        ManifestError: if a manifest is damaged, or does not add up to its fingerprint.
+    """
+    if not 0 <= max_unverifiable_ratio <= 1:
+        raise ValueError(f"max_unverifiable_ratio must be from 0 to 1, not {max_unverifiable_ratio}.")
+    drifted = before.unequal_buckets(after)
+    wrong = before.unequal_buckets(restored)
+    unequal = drifted | wrong
+    settled = _Tally.of_settled(before, unequal)
+    tally: _Tally | None = settled
+    if unequal:
+        tally = _judge_items(before, after, restored, unequal, manifests, settled) if manifests else None
+    differences = sorted(tally.differences) if tally else []
+    if diff_sink is not None:
+        for difference in differences:
+            diff_sink.write(json.dumps(difference.to_dict(), separators=(",", ":")).encode("ascii") + b"\n")
+    counts = Counter(difference.kind for difference in differences) if tally else None
+    if tally is None or counts is None:
+        outcome, reasons = _conclude_from_buckets(drifted, wrong)
+    else:
+        outcome, reasons = _conclude_from_items(tally, counts, drifted, wrong, max_unverifiable_ratio)
+    return Comparison(
+        outcome=outcome,
+        drifting=bool(drifted),
+        items_before=before.item_count,
+        items_after=after.item_count,
+        items_restored=restored.item_count,
+        compared=tally.compared if tally else None,
+        proven=tally.proven if tally else None,
+        changed_between=tally.changed_between if tally else None,
+        missing=counts[DifferenceKind.MISSING] if counts is not None else None,
+        extra=counts[DifferenceKind.EXTRA] if counts is not None else None,
+        changed=counts[DifferenceKind.CHANGED] if counts is not None else None,
+        unverifiable=counts[DifferenceKind.UNVERIFIABLE] if counts is not None else None,
+        max_unverifiable_ratio=max_unverifiable_ratio,
+        buckets=before.buckets,
+        unequal_buckets=len(unequal),
+        differences=tuple(differences[:list_cap]),
+        differences_total=len(differences) if tally else None,
+        reasons=reasons,
+    )
+
+
+@dataclass
+class _Tally:
+    """Running result of the item-by-item look."""
+
+    compared: int
+    proven: int
+    changed_between: int
+    differences: list[Difference]
+
+    @classmethod
+    def of_settled(cls, before: Fingerprint, unequal: frozenset[int]) -> _Tally:
+        settled = sum(count for bucket, count in enumerate(before.counts) if bucket not in unequal)
+        return cls(compared=settled, proven=settled, changed_between=0, differences=[])
+
+
+def _judge_items(
+    before: Fingerprint,
+    after: Fingerprint,
+    restored: Fingerprint,
+    unequal: frozenset[int],
+    manifests: Manifests,
+    tally: _Tally,
+) -> _Tally:
+    items_before = _load(manifests.before, before, unequal)
+    if manifests.after is not None:
+        items_after = _load(manifests.after, after, unequal)
+    elif before == after:
+        items_after = items_before
+    else:
+        raise ManifestError("The table was drifting: its items can't be judged without the manifest taken after.")
+    items_restored = _load(manifests.restored, restored, unequal)
+    for key in items_before.keys() | items_after.keys() | items_restored.keys():
+        was, became, came_back = items_before.get(key), items_after.get(key), items_restored.get(key)
+        tally.compared += 1
+        tally.changed_between += was != became
+        kind = _difference_kind(was, became, came_back)
+        if kind is None:
+            tally.proven += 1
+        else:
+            tally.differences.append(Difference(key, kind, _hex(was), _hex(became), _hex(came_back)))
+    return tally
+
+
+def _difference_kind(was: bytes | None, became: bytes | None, came_back: bytes | None) -> DifferenceKind | None:
+    if came_back in (was, became):
+        return None
+    if was != became:
+        return DifferenceKind.UNVERIFIABLE
+    if came_back is None:
+        return DifferenceKind.MISSING
+    return DifferenceKind.EXTRA if was is None else DifferenceKind.CHANGED
+
+
+def _load(open_manifest: OpenManifest, like: Fingerprint, wanted: frozenset[int]) -> dict[str, bytes]:
+    """Keep the wanted buckets' items of a manifest; it is read to its end, which checks it as a whole."""
+    items: dict[str, bytes] = {}
+    with closing(open_manifest()) as source:
+        for entry in read_manifest(source, like=like):
+            if entry.bucket not in wanted:
+                continue
+            if entry.key in items:
+                raise ManifestError(f"The manifest has the key {entry.key} twice, which no table can.")
+            items[entry.key] = entry.digest
+    return items
+
+
+def _conclude_from_buckets(drifted: frozenset[int], wrong: frozenset[int]) -> tuple[Outcome, tuple[str, ...]]:
+    unnamed = "Without manifests the keys can't be named."
+    if wrong - drifted:
+        return Outcome.DIFFERENT, (
+            f"{len(wrong - drifted)} buckets did not change during the backup, yet came back otherwise.",
+            unnamed,
+        )
+    return Outcome.UNDECIDED, (
+        f"The table was written to during the backup: {len(drifted)} buckets changed, and can be judged only "
+        "item by item.",
+        unnamed,
+    )
+
+
+def _conclude_from_items(
+    tally: _Tally,
+    counts: Mapping[DifferenceKind, int],
+    drifted: frozenset[int],
+    wrong: frozenset[int],
+    limit: float,
+) -> tuple[Outcome, tuple[str, ...]]:
+    reasons = []
+    if drifted:
+        reasons.append(
+            f"The table was written to during the backup: {tally.changed_between} items changed, "
+            f"in {len(drifted)} buckets."
+        )
+    violations = sum(counts[kind] for kind in VIOLATIONS)
+    if violations or (wrong and not drifted):
+        named = ", ".join(f"{counts[kind]} {kind}" for kind in VIOLATIONS)
+        return Outcome.DIFFERENT, (*reasons, f"The restored table is not what was backed up: {named}.")
+    unverifiable = counts[DifferenceKind.UNVERIFIABLE]
+    if unverifiable > limit * tally.compared:
+        return Outcome.UNDECIDED, (
+            *reasons,
+            f"{unverifiable} of {tally.compared} items can't be verified, since they came back as neither "
+            f"of their two known contents; at most {limit:.2%} may be so.",
+        )
+    if not drifted:
+        return Outcome.EQUAL, (f"All {tally.compared} items came back exactly as they were.",)
+    return Outcome.EQUAL_DRIFTING, (
+        *reasons,
+        f"{tally.proven} of {tally.compared} items came back as they were before or after it; "
+        f"{unverifiable} can't be verified (at most {limit:.2%} may be so).",
+    )
+
+
+def _hex(digest: bytes | None) -> str | None:
+    return None if digest is None else digest.hex()

@@ -1,0 +1,251 @@
+"""Which recovery points to keep, which to delete, and which can't be decided about, each with its reasons.
+
+`plan` is a pure function of an inventory, so it can be previewed, tested, and asked what it would do on any
+day. A recovery point is deleted only if nothing speaks for it:
+
+* it is not ours, or not a table's: kept, whatever its age;
+* its status is not one in which AWS Backup deletes, or a status that is unknown here: blocked;
+* younger than the policy's age, among the table's newest, the newest one proven, or used by a restore: kept.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from recovery_retention.recovery_point import DYNAMODB, RecoveryPoint
+from restore_proof.verdict import Proof, Result
+
+USABLE_STATUSES = frozenset({"COMPLETED", "AVAILABLE"})
+"""A recovery point in one of these can be restored."""
+DELETABLE_STATUSES = USABLE_STATUSES | {"EXPIRED"}
+"""EXPIRED means that AWS Backup could not delete the point itself: it is still there, and still billed."""
+
+
+class Rule(StrEnum):
+    """What decided about a recovery point."""
+
+    FOREIGN = "foreign"
+    NOT_A_TABLE = "not_a_table"
+    STATUS = "status"
+    IN_USE = "in_use"
+    YOUNG = "young"
+    NEWEST = "newest"
+    NEWEST_PROVEN = "newest_proven"
+    OLD = "old"
+
+
+class PolicyError(ValueError):
+    """A retention policy that would not be safe, or makes no sense."""
+
+
+class InventoryError(ValueError):
+    """An inventory of recovery points contradicts itself."""
+
+
+@dataclass(frozen=True)
+class RetentionPolicy:
+    """How long recovery points are kept.
+
+    Attributes:
+        older_than_days: only points older than this many days may go; 0 or more.
+        keep_newest: how many of each table's newest points stay, whatever their age; 1 or more.
+    """
+
+    older_than_days: int
+    keep_newest: int
+
+    def __post_init__(self) -> None:
+        if self.older_than_days < 0:
+            raise PolicyError(f"older_than_days must be 0 or more, not {self.older_than_days}.")
+        if self.keep_newest < 1:
+            raise PolicyError(
+                f"keep_newest must be 1 or more, not {self.keep_newest}: every table keeps a recovery point."
+            )
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One rule that applied to a recovery point, and what it found, as a sentence."""
+
+    rule: Rule
+    text: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is to happen with one recovery point, and why."""
+
+    point: RecoveryPoint
+    reasons: tuple[Reason, ...]
+
+    @property
+    def rules(self) -> frozenset[Rule]:
+        """The rules that applied."""
+        return frozenset(reason.rule for reason in self.reasons)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the decision as JSON-ready values."""
+        return {
+            "arn": self.point.arn,
+            "table_name": self.point.table_name,
+            "vault_name": self.point.vault_name,
+            "status": self.point.status,
+            "created_at": self.point.created_at.astimezone(dt.UTC).isoformat(),
+            "size_bytes": self.point.size_bytes,
+            "rules": [str(reason.rule) for reason in self.reasons],
+            "reasons": [reason.text for reason in self.reasons],
+        }
+
+
+@dataclass(frozen=True)
+class RetentionPlan:
+    """Every recovery point of an inventory, in exactly one of three lists; by table, newest first."""
+
+    keep: tuple[Decision, ...]
+    delete: tuple[Decision, ...]
+    blocked: tuple[Decision, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready values."""
+        return {
+            "keep": [decision.to_dict() for decision in self.keep],
+            "delete": [decision.to_dict() for decision in self.delete],
+            "blocked": [decision.to_dict() for decision in self.blocked],
+        }
+
+
+def plan(
+    recovery_points: Iterable[RecoveryPoint],
+    verdicts: Mapping[str, Proof],
+    policy: RetentionPolicy,
+    now: dt.datetime,
+    *,
+    in_use: Collection[str] = (),
+) -> RetentionPlan:
+    """Decide about every recovery point of an inventory.
+
+    Args:
+        recovery_points: the inventory, in any order; the same point listed twice counts once.
+        verdicts: result and depth of what was proven, by recovery point ARN (`Verdict.proof`).
+        policy: how long points are kept.
+        now: the moment to plan for (aware).
+        in_use: ARNs of recovery points that a restore job uses.
+
+    Raises:
+        InventoryError: if one ARN stands for two different recovery points.
+    """
+    if now.tzinfo is None:
+        raise ValueError("now has no time zone.")
+    points = sorted(_distinct(recovery_points), key=_order)
+    ours: dict[str, list[RecoveryPoint]] = defaultdict(list)
+    for point in points:
+        if _untouchable(point) is None and point.status in DELETABLE_STATUSES:
+            ours[point.table_name].append(point)
+    newest: dict[str, Reason] = {}
+    proven: dict[str, Reason] = {}
+    for table_points in ours.values():
+        newest |= _newest(table_points, policy)
+        proven |= _newest_proven(table_points, verdicts)
+    keep: list[Decision] = []
+    delete: list[Decision] = []
+    blocked: list[Decision] = []
+    for point in points:
+        if (reason := _untouchable(point)) is not None:
+            keep.append(Decision(point, (reason,)))
+        elif point.status not in DELETABLE_STATUSES:
+            blocked.append(Decision(point, (_status_reason(point),)))
+        else:
+            found = (
+                _young(point, policy, now),
+                newest.get(point.arn),
+                proven.get(point.arn),
+                _used(point, in_use),
+            )
+            if reasons := tuple(reason for reason in found if reason is not None):
+                keep.append(Decision(point, reasons))
+            else:
+                delete.append(Decision(point, (_old(point, policy, now),)))
+    return RetentionPlan(keep=tuple(keep), delete=tuple(delete), blocked=tuple(blocked))
+
+
+def _distinct(recovery_points: Iterable[RecoveryPoint]) -> list[RecoveryPoint]:
+    by_arn: dict[str, RecoveryPoint] = {}
+    for point in recovery_points:
+        # Pages that are fetched while points come and go may repeat one.
+        if by_arn.setdefault(point.arn, point) != point:
+            raise InventoryError(f"The inventory has two different recovery points with the ARN {point.arn}.")
+    return list(by_arn.values())
+
+
+def _order(point: RecoveryPoint) -> tuple[str, float, str]:
+    """By table, newest first; of two equally old ones the greater ARN would do as well as the lesser."""
+    return point.table_name, -point.created_at.timestamp(), point.arn
+
+
+def _untouchable(point: RecoveryPoint) -> Reason | None:
+    if not point.managed:
+        return Reason(Rule.FOREIGN, "This project did not make it.")
+    if point.resource_type != DYNAMODB:
+        return Reason(Rule.NOT_A_TABLE, f"It is not a DynamoDB table's, but of type {point.resource_type}.")
+    return None
+
+
+def _status_reason(point: RecoveryPoint) -> Reason:
+    deletable = ", ".join(sorted(DELETABLE_STATUSES))
+    return Reason(Rule.STATUS, f"Its status is {point.status}; only one that is {deletable} can be deleted.")
+
+
+def _newest(points: Sequence[RecoveryPoint], policy: RetentionPolicy) -> dict[str, Reason]:
+    """Keep the newest N, and the newest N that can be restored: an EXPIRED one is no backup to rely on."""
+    floor = {*points[: policy.keep_newest], *_usable(points)[: policy.keep_newest]}
+    text = f"It is one of the table's {policy.keep_newest} newest."
+    return {point.arn: Reason(Rule.NEWEST, text) for point in floor}
+
+
+def _newest_proven(points: Sequence[RecoveryPoint], verdicts: Mapping[str, Proof]) -> dict[str, Reason]:
+    """Keep the newest proven one; where none is, the newest that was proven while its table was drifting.
+
+    The newest of the deepest proof stays beside it, since a deeper proof is not dropped for a shallower, and
+    so does the newest of both that can still be restored, where the newest can't.
+    """
+    for result in (Result.PROVEN, Result.PROVEN_DRIFTING):
+        proven = [point for point in points if (proof := verdicts.get(point.arn)) and proof.result is result]
+        if proven:
+            deepest = max(verdicts[point.arn].depth.rank for point in proven)
+            deep = [point for point in proven if verdicts[point.arn].depth.rank == deepest]
+            chosen = {first for group in (proven, deep) for first in (*group[:1], *_usable(group)[:1])}
+            return {
+                point.arn: Reason(Rule.NEWEST_PROVEN, f"It is the newest that is {verdicts[point.arn].label}.")
+                for point in chosen
+            }
+    return {}
+
+
+def _usable(points: Sequence[RecoveryPoint]) -> list[RecoveryPoint]:
+    return [point for point in points if point.status in USABLE_STATUSES]
+
+
+def _young(point: RecoveryPoint, policy: RetentionPolicy, now: dt.datetime) -> Reason | None:
+    if now - point.created_at > dt.timedelta(days=policy.older_than_days):
+        return None
+    return Reason(Rule.YOUNG, f"It is {_age(point, now)} old; only what is older than {policy.older_than_days} d goes.")
+
+
+def _old(point: RecoveryPoint, policy: RetentionPolicy, now: dt.datetime) -> Reason:
+    return Reason(
+        Rule.OLD,
+        f"It is {_age(point, now)} old, more than {policy.older_than_days} d, and nothing speaks for it.",
+    )
+
+
+def _used(point: RecoveryPoint, in_use: Collection[str]) -> Reason | None:
+    return Reason(Rule.IN_USE, "A restore job uses it.") if point.arn in in_use else None
+
+
+def _age(point: RecoveryPoint, now: dt.datetime) -> str:
+    return f"{(now - point.created_at) / dt.timedelta(days=1):.1f} d"

@@ -1,0 +1,289 @@
+"""botocore's service model of AWS Backup as the judge: every operation is reached, every reply has the model's shape."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from botocore import xform_name
+from botocore.exceptions import ClientError
+from botocore.session import get_session
+from botocore.validate import ParamValidator
+from local_aws import control
+from local_aws.backup.responses import BackupResponse
+from local_aws.backup.served import MOTOS, OURS, SERVED
+from moto.core.responses import EmptyResult
+
+MODEL = get_session().get_service_model("backup")
+ALL = tuple(MODEL.operation_names)
+ROLE = "arn:aws:iam::123456789012:role/AWSBackupRole"
+TABLE_ARN = "arn:aws:dynamodb:us-east-1:123456789012:table/orders"
+# A slash inside, as in the ARN of a plain recovery point: it must survive the path as %2F.
+SLASHED_ARN = f"{TABLE_ARN}/backup/0157000000000000-0a1b2c3d"
+INSTANT = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def sample(shape, name="", *, everything, depth=0):
+    """Return a valid value of an input shape: with required members only, or with all of them."""
+    match shape.type_name:
+        case "structure":
+            members = shape.members if everything and depth < 4 else shape.required_members
+            return {
+                member: sample(shape.members[member], member, everything=everything, depth=depth + 1)
+                for member in members
+            }
+        case "list":
+            return [sample(shape.member, name, everything=everything, depth=depth + 1)]
+        case "map":
+            return {"some-key": sample(shape.value, name, everything=everything, depth=depth + 1)}
+        case "string":
+            if shape.enum:
+                return shape.enum[0]
+            return SLASHED_ARN if name.lower().endswith("arn") else "some-text"
+        case "integer" | "long":
+            return 7
+        case "boolean":
+            return True
+        case "timestamp":
+            return INSTANT
+    raise AssertionError(f"no sample for {shape.type_name}")
+
+
+def input_of(operation, *, everything):
+    shape = MODEL.operation_model(operation).input_shape
+    return sample(shape, everything=everything) if shape is not None else {}
+
+
+def naive(value):
+    """Times as moto's parser gives them."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).replace(tzinfo=None)
+    if isinstance(value, dict):
+        return {key: naive(each) for key, each in value.items()}
+    return [naive(each) for each in value] if isinstance(value, list) else value
+
+
+def unknown_members(reply, shape, path=""):
+    """Yield what a raw reply has and the model has not: boto3 drops it silently."""
+    if shape.type_name == "structure" and isinstance(reply, dict):
+        known = {member.serialization.get("name", name): member for name, member in shape.members.items()}
+        for name, value in reply.items():
+            if name in known:
+                yield from unknown_members(value, known[name], f"{path}.{name}")
+            else:
+                yield f"{path}.{name}"
+    elif shape.type_name == "list" and isinstance(reply, list):
+        for value in reply:
+            yield from unknown_members(value, shape.member, f"{path}[]")
+
+
+class Judge:
+    """Watches a client's replies. `passed` are the operations that succeeded as the model says."""
+
+    def __init__(self, client):
+        self.client = client
+        self.passed = set()
+        self.refused = {}
+
+    def __enter__(self):
+        self.client.meta.events.register_last("after-call.backup", self.check)
+        return self
+
+    def __exit__(self, *_):
+        self.client.meta.events.unregister("after-call.backup", self.check)
+
+    def check(self, http_response, parsed, model, **_):
+        assert http_response.headers.get("Content-Type", "").startswith("application/json") or (
+            not http_response.content
+        )
+        if http_response.status_code >= 300:
+            self.check_error(http_response, parsed, model)
+        else:
+            self.check_success(http_response, parsed, model)
+
+    def check_success(self, http_response, parsed, model):
+        assert http_response.status_code == model.http.get("responseCode", 200)
+        reply = {name: value for name, value in parsed.items() if name != "ResponseMetadata"}
+        if model.output_shape is not None:
+            raw = json.loads(http_response.content or b"{}")
+            assert list(unknown_members(raw, model.output_shape)) == []
+            assert not ParamValidator().validate(reply, model.output_shape).has_errors()
+        self.passed.add(model.name)
+
+    def check_error(self, http_response, parsed, model):
+        code = parsed["Error"]["Code"]
+        shapes = {shape.name: shape for shape in model.error_shapes}
+        assert code in shapes, f"{model.name} does not declare {code}"
+        expected = shapes[code].metadata.get("error", {}).get("httpStatusCode", 400)
+        assert http_response.status_code == expected
+        assert http_response.headers["x-amzn-errortype"] == code
+        assert parsed["Error"]["Message"]
+        self.refused.setdefault(model.name, set()).add(code)
+
+
+@pytest.fixture
+def judge(aws):
+    with Judge(aws.backup) as judge:
+        yield judge
+
+
+def call(aws, operation, **members):
+    return getattr(aws.backup, xform_name(operation))(**members)
+
+
+def test_the_model_still_has_all_that_is_served():
+    assert set(ALL) >= SERVED
+    assert not OURS & MOTOS
+
+
+@pytest.mark.parametrize("operation", ALL)
+def test_exactly_the_served_operations_answer(aws, operation):
+    try:
+        call(aws, operation, **input_of(operation, everything=False))
+        answer = ""
+    except ClientError as error:
+        assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+        answer = error.response["Error"]["Message"]
+        not_served = f"{operation} is not served by the local AWS" in answer
+        assert not_served is (operation not in SERVED)
+        assert not not_served or error.response["Error"]["Code"] == "InvalidRequestException"
+    assert answer or operation in SERVED
+
+
+@pytest.mark.parametrize("operation", sorted(OURS))
+def test_every_member_of_a_request_arrives(aws, monkeypatch, operation):
+    arrived = []
+
+    def record(self):
+        arrived.append(dict(self.params))
+        return EmptyResult()
+
+    monkeypatch.setattr(BackupResponse, xform_name(operation), record)
+    sent = input_of(operation, everything=True)
+    call(aws, operation, **sent)
+    assert arrived == [naive(sent)]
+
+
+def test_every_served_operation_can_succeed_in_the_models_shape(aws, judge):
+    plan = {"BackupPlanName": "p", "Rules": [{"RuleName": "r", "TargetBackupVaultName": aws.vault}]}
+    channel = {"S3BucketName": "reports"}
+    settings = call(aws, "DescribeRegionSettings")
+    call(
+        aws,
+        "UpdateRegionSettings",
+        ResourceTypeOptInPreference=settings["ResourceTypeOptInPreference"],
+        ResourceTypeManagementPreference=settings["ResourceTypeManagementPreference"],
+    )
+    call(aws, "GetSupportedResourceTypes")
+    vault_arn = call(aws, "CreateBackupVault", BackupVaultName="v2")["BackupVaultArn"]
+    call(aws, "PutBackupVaultLockConfiguration", BackupVaultName="v2", MinRetentionDays=1, ChangeableForDays=3)
+    call(aws, "DescribeBackupVault", BackupVaultName="v2")
+    call(aws, "ListBackupVaults")
+    call(aws, "DeleteBackupVaultLockConfiguration", BackupVaultName="v2")
+    call(aws, "TagResource", ResourceArn=vault_arn, Tags={"a": "b"})
+    call(aws, "ListTags", ResourceArn=vault_arn)
+    call(aws, "UntagResource", ResourceArn=vault_arn, TagKeyList=["a"])
+    call(aws, "DeleteBackupVault", BackupVaultName="v2")
+
+    stopped = aws.start()["BackupJobId"]
+    call(aws, "StopBackupJob", BackupJobId=stopped)
+    aws.wait()
+    control.inject_fault("StartBackupJob", "FAILED", "No.")
+    aws.start()
+    aws.wait()
+    job = aws.start(Lifecycle={"MoveToColdStorageAfterDays": 1, "DeleteAfterDays": 91}, RecoveryPointTags={"a": "b"})
+    for _ in range(11):
+        call(aws, "DescribeBackupJob", BackupJobId=job["BackupJobId"])
+        call(aws, "ListBackupJobs")
+        aws.wait(aws.job_seconds / 10)
+    point = {"BackupVaultName": aws.vault, "RecoveryPointArn": job["RecoveryPointArn"]}
+
+    control.inject_fault("StartRestoreJob", "FAILED", "No.")
+    aws.restore(job["RecoveryPointArn"], "never")
+    aws.wait()
+    restore = aws.restore(job["RecoveryPointArn"])
+    for _ in range(11):
+        call(aws, "DescribeRestoreJob", RestoreJobId=restore)
+        call(aws, "ListRestoreJobs")
+        call(aws, "ListRestoreJobsByProtectedResource", ResourceArn=TABLE_ARN)
+        aws.wait(aws.job_seconds / 10)
+    call(aws, "GetRestoreJobMetadata", RestoreJobId=restore)
+
+    call(aws, "DescribeRecoveryPoint", **point)
+    call(aws, "GetRecoveryPointRestoreMetadata", **point)
+    call(aws, "ListRecoveryPointsByBackupVault", BackupVaultName=aws.vault)
+    call(aws, "ListRecoveryPointsByResource", ResourceArn=TABLE_ARN)
+    call(aws, "ListProtectedResources")
+    call(aws, "ListProtectedResourcesByBackupVault", BackupVaultName=aws.vault)
+    call(aws, "DescribeProtectedResource", ResourceArn=TABLE_ARN)
+    call(aws, "UpdateRecoveryPointLifecycle", **point, Lifecycle={"DeleteAfterDays": 7})
+    call(aws, "DeleteRecoveryPoint", **point)
+    call(aws, "DescribeRecoveryPoint", **point)
+
+    plan_id = call(aws, "CreateBackupPlan", BackupPlan=plan)["BackupPlanId"]
+    call(aws, "GetBackupPlan", BackupPlanId=plan_id)
+    call(aws, "ListBackupPlans")
+    call(aws, "DeleteBackupPlan", BackupPlanId=plan_id)
+    report = {"ReportPlanName": "r", "ReportDeliveryChannel": channel}
+    call(aws, "CreateReportPlan", **report, ReportSetting={"ReportTemplate": "BACKUP_JOB_REPORT"})
+    call(aws, "DescribeReportPlan", ReportPlanName="r")
+    call(aws, "ListReportPlans")
+    call(aws, "DeleteReportPlan", ReportPlanName="r")
+    assert judge.passed == SERVED
+
+
+NOWHERE = {"BackupVaultName": "nowhere"}
+NO_POINT = {"RecoveryPointArn": "arn:aws:backup:us-east-1:123456789012:recovery-point:none"}
+NO_RESOURCE = {"ResourceArn": "arn:aws:backup:us-east-1:123456789012:backup-vault:none"}
+START = {"BackupVaultName": "orders-vault", "ResourceArn": TABLE_ARN, "IamRoleArn": ROLE}
+RESTORE = {**NO_POINT, "Metadata": {"targetTableName": "orders-restored"}}
+BAD_PAGE = {"NextToken": "nonsense"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "members"),
+    [
+        ("CreateBackupVault", {"BackupVaultName": "v!"}),
+        ("CreateBackupVault", {"BackupVaultName": "orders-vault"}),
+        ("DescribeBackupVault", NOWHERE),
+        ("DeleteBackupVault", NOWHERE),
+        ("ListBackupVaults", BAD_PAGE),
+        ("PutBackupVaultLockConfiguration", NOWHERE),
+        ("PutBackupVaultLockConfiguration", {"BackupVaultName": "orders-vault", "MinRetentionDays": 0}),
+        ("DeleteBackupVaultLockConfiguration", NOWHERE),
+        ("UpdateRegionSettings", {"ResourceTypeOptInPreference": {"Mainframe": True}}),
+        ("StartBackupJob", {**START, "BackupVaultName": "nowhere"}),
+        ("StartBackupJob", {**START, "IamRoleArn": ""}),
+        ("StartBackupJob", {**START, "StartWindowMinutes": 1}),
+        ("StopBackupJob", {"BackupJobId": "none"}),
+        ("DescribeBackupJob", {"BackupJobId": "none"}),
+        ("ListBackupJobs", {"ByState": "DONE"}),
+        ("ListBackupJobs", BAD_PAGE),
+        ("DescribeRecoveryPoint", {"BackupVaultName": "orders-vault", **NO_POINT}),
+        ("GetRecoveryPointRestoreMetadata", {"BackupVaultName": "orders-vault", **NO_POINT}),
+        ("UpdateRecoveryPointLifecycle", {"BackupVaultName": "orders-vault", **NO_POINT}),
+        ("DeleteRecoveryPoint", {"BackupVaultName": "orders-vault", **NO_POINT}),
+        ("ListRecoveryPointsByBackupVault", NOWHERE),
+        ("ListRecoveryPointsByResource", {"ResourceArn": TABLE_ARN, **BAD_PAGE}),
+        ("StartRestoreJob", RESTORE),
+        ("StartRestoreJob", {**NO_POINT, "Metadata": {}}),
+        ("DescribeRestoreJob", {"RestoreJobId": "none"}),
+        ("GetRestoreJobMetadata", {"RestoreJobId": "none"}),
+        ("ListRestoreJobs", {"ByStatus": "DONE"}),
+        ("ListRestoreJobsByProtectedResource", {"ResourceArn": TABLE_ARN, "ByStatus": "DONE"}),
+        ("DescribeProtectedResource", {"ResourceArn": TABLE_ARN}),
+        ("ListProtectedResources", BAD_PAGE),
+        ("ListProtectedResourcesByBackupVault", NOWHERE),
+        ("TagResource", {**NO_RESOURCE, "Tags": {"a": "b"}}),
+        ("TagResource", {"ResourceArn": TABLE_ARN, "Tags": {"a": "b"}}),
+        ("UntagResource", {**NO_RESOURCE, "TagKeyList": ["a"]}),
+        ("ListTags", NO_RESOURCE),
+        ("GetBackupPlan", {"BackupPlanId": "none"}),
+        ("DeleteBackupPlan", {"BackupPlanId": "none"}),
+        ("DescribeReportPlan", {"ReportPlanName": "none"}),
+    ],
+)
+def test_errors_are_declared_by_the_model(aws, judge, operation, members):
+    with pytest.raises(ClientError) as raised:
+        call(aws, operation, **members)
+    assert judge.refused == {operation: {raised.value.response["Error"]["Code"]}}
+    assert type(raised.value).__name__ == raised.value.response["Error"]["Code"]

@@ -1,0 +1,108 @@
+from datetime import timedelta
+from threading import Event
+
+import pytest
+from local_aws import control, timeline
+from local_aws.agenda import Agenda
+from local_aws.clock import CLOCK
+from moto.backup.models import backup_backends
+
+
+def agenda_of(region="us-east-1"):
+    return backup_backends["123456789012"][region].agenda
+
+
+def after(seconds):
+    return CLOCK.now() + timedelta(seconds=seconds)
+
+
+def test_entries_come_off_by_time_and_then_by_age(bare_aws):
+    agenda, order = Agenda(), []
+    for name, seconds in (("late", 2), ("first", 1), ("second", 1)):
+        agenda.add(after(seconds), lambda _at, name=name: order.append(name))
+    while agenda.next_due is not None:
+        agenda.pop().action(CLOCK.now())
+    assert order == ["first", "second", "late"]
+
+
+def test_time_stops_at_each_entry_on_its_way(bare_aws):
+    seen, start = [], CLOCK.now()
+    agenda_of().add(after(5), lambda at: seen.append((at - start, CLOCK.now() - start)))
+    agenda_of("eu-west-1").add(after(3), lambda at: seen.append((at - start, CLOCK.now() - start)))
+    control.advance_clock(timedelta(seconds=10))
+    assert seen == [(timedelta(seconds=s), timedelta(seconds=s)) for s in (3, 5)]
+    assert CLOCK.now() - start == timedelta(seconds=10)
+
+
+def test_what_an_entry_plans_runs_in_the_same_move(bare_aws):
+    seen = []
+    agenda_of().add(after(1), lambda at: agenda_of().add(at + timedelta(seconds=1), lambda _at: seen.append("next")))
+    control.advance_clock(timedelta(seconds=2))
+    assert seen == ["next"]
+
+
+def test_nothing_runs_early(bare_aws):
+    seen = []
+    agenda_of().add(after(5), lambda _at: seen.append("ran"))
+    control.advance_clock(timedelta(seconds=4.999))
+    assert seen == []
+    control.advance_clock(timedelta(milliseconds=1))
+    assert seen == ["ran"]
+
+
+def test_what_is_planned_for_now_runs_with_the_next_request(bare_aws):
+    control.configure(job_seconds=0)
+    bare_aws.make_table()
+    bare_aws.backup.create_backup_vault(BackupVaultName=bare_aws.vault)
+    job_id = bare_aws.start()["BackupJobId"]
+    assert bare_aws.state(job_id) == "COMPLETED"
+
+
+def test_a_request_to_dynamodb_catches_up_too(aws):
+    control.configure(restore_seconds=0)
+    aws.restore(aws.recovery_point())
+    assert aws.dynamodb.describe_table(TableName="orders-restored")["Table"]["TableStatus"] == "ACTIVE"
+
+
+def test_a_reset_of_the_data_forgets_the_plans(bare_aws):
+    agenda_of().add(after(1), lambda _at: pytest.fail("a plan of data that is gone"))
+    backup_backends["123456789012"]["us-east-1"].reset()
+    control.advance_clock(timedelta(seconds=2))
+
+
+@pytest.fixture
+def ticker():
+    ticker = timeline.Ticker()
+    ticker.start()
+    yield ticker
+    ticker.stop()
+    assert not timeline.TICKING.is_set()
+
+
+def test_a_ticker_runs_what_falls_due_though_nobody_asks(bare_aws, ticker):
+    control.run_clock()
+    ran = Event()
+    agenda_of().add(after(0.02), lambda _at: ran.set())
+    assert ran.wait(5)
+
+
+def test_a_ticker_prepares_without_the_lock(bare_aws, ticker):
+    control.run_clock()
+    prepared, ran = [], Event()
+
+    def act(_at):
+        prepared.append("ran")
+        ran.set()
+
+    with timeline.state_lock:  # nothing can run while a request is being served; preparing can
+        agenda_of().add(after(0), act, prepare=lambda: prepared.append("prepared"))
+    assert ran.wait(5)
+    assert prepared == ["prepared", "ran"]
+
+
+def test_a_ticker_waits_for_a_held_clock(bare_aws, ticker):
+    ran = Event()
+    agenda_of().add(after(3600), lambda _at: ran.set())
+    assert not ran.wait(0.05)
+    control.advance_clock(timedelta(seconds=3600))
+    assert ran.wait(5)
