@@ -40,7 +40,7 @@ from airflow.sdk import CronDataIntervalTimetable, Param, dag
 from aws_backup.operators.backup import BackupDeleteRecoveryPointOperator
 from backup_flows.defaults import DEFAULT_ARGS, START_DATE, TAGS, deadline
 from backup_flows.guards import skip_switch
-from backup_flows.retention import guard_deletion, plan_retention, receipt, sweep_restored_tables
+from backup_flows.retention import due_deletions, guard_deletion, plan_retention, receipt, sweep_restored_tables
 from backup_flows.stack import STACK_NAME
 
 DELETION_LIMIT = dt.timedelta(hours=3)
@@ -113,7 +113,7 @@ def retention_cleanup() -> None:
         deferrable=True,
         execution_timeout=DELETION_LIMIT,
         max_active_tis_per_dagrun=DELETIONS_AT_ONCE,
-    ).expand_kwargs(planned["deletions"])
+    ).expand_kwargs(due_deletions(planned))
     swept = sweep_restored_tables()
     done = receipt(planned, swept)
 

@@ -31,14 +31,23 @@ class AirflowApi:
 
     :param base_url: address of the api-server, without a path.
     :param timeout: seconds for one request.
+    :param transport: what carries the requests, for tests; the network by default.
     """
 
-    def __init__(self, base_url: str, username: str, password: str, *, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        username: str,
+        password: str,
+        *,
+        timeout: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         self._username = username
         self._password = password
         self._token: str | None = None
         # trust_env off: a proxy configured on the machine must not see (or break) loopback traffic.
-        self._client = httpx.Client(base_url=base_url, timeout=timeout, trust_env=False)
+        self._client = httpx.Client(base_url=base_url, timeout=timeout, trust_env=False, transport=transport)
 
     def close(self) -> None:
         """Close the connections."""

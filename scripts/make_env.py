@@ -45,9 +45,8 @@ def main() -> int:
         flush=True,
     )
     stamp.unlink(missing_ok=True)
-    python = make_venv(arguments.venv)
     try:
-        install(python, arguments.lock)
+        install(make_venv(arguments.venv), arguments.lock)
     except subprocess.CalledProcessError as error:
         print(f"The environment could not be made: {error}", file=sys.stderr)
         return 1

@@ -74,12 +74,12 @@ def _lay_out(group: Mapping[str, Any], depth: int, lines: list[str]) -> None:
             lines.append(label.rstrip())
             _lay_out(value, depth + 1, lines)
         elif isinstance(value, list | tuple):
-            lines.append(f"{label}  {', '.join(_value(name, one) for one in value) or '-'}")
+            lines.append(f"{label}  {', '.join(_value(one) for one in value) or '-'}")
         else:
-            lines.append(f"{label}  {_value(name, value)}")
+            lines.append(f"{label}  {_value(value)}")
 
 
-def _value(name: str, value: Any) -> str:
+def _value(value: Any) -> str:
     if value is None or value == "":
         return "-"
     if isinstance(value, bool):

@@ -196,7 +196,6 @@ def airflow_environment(
         "WORKERS__EXECUTION_API_TIMEOUT": "30",
         "LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "LOGGING__COLORED_CONSOLE_LOG": "False",
-        "USAGE_DATA_COLLECTION__ENABLED": "False",
     }
     env = base_environment() | {f"AIRFLOW__{name}": value for name, value in settings.items()}
     env |= {
@@ -209,7 +208,6 @@ def airflow_environment(
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "PYTHONUNBUFFERED": "1",
-        "SCARF_ANALYTICS": "false",
     }
     return env | dict(overrides or {})
 

@@ -6,6 +6,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from hypothesis import settings
+
 ROOT = Path(__file__).resolve().parents[1]
 _HOME = tempfile.mkdtemp(prefix="airflow-tests-")
 os.environ.update(
@@ -27,3 +29,7 @@ os.environ.update(
 )
 for name in ("AIRFLOW_CONN_AWS_DEFAULT", "AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
     os.environ.pop(name, None)
+
+# A busy machine makes single examples slow; what they assert stays the same.
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")

@@ -33,9 +33,7 @@ def mock_aws(func: Callable[P, T]) -> Callable[P, T]: ...
 def mock_aws(func: None = None, config: DefaultConfig | None = None) -> MockAWS: ...
 
 
-def mock_aws(
-    func: Callable[P, T] | None = None, config: DefaultConfig | None = None
-) -> MockAWS | Callable[P, T]:
+def mock_aws(func: Callable[P, T] | None = None, config: DefaultConfig | None = None) -> MockAWS | Callable[P, T]:
     """Mock AWS as moto does, with what this package adds: a context manager or a decorator."""
     install()
     return moto_mock_aws(config=config) if func is None else moto_mock_aws(func)

@@ -27,9 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 after a signal, 1 when the address cannot be served.
     """
     options = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.DEBUG if options.verbose else logging.ERROR, format="%(levelname)s %(message)s"
-    )
+    logging.basicConfig(level=logging.DEBUG if options.verbose else logging.ERROR, format="%(levelname)s %(message)s")
     try:
         control.configure(
             job_seconds=options.job_seconds,
@@ -55,14 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local_aws", description="Serve AWS on this machine.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument(
-        "--port", type=int, default=5566, help="port to listen on, 0 for any free one (%(default)s)"
-    )
+    parser.add_argument("--port", type=int, default=5566, help="port to listen on, 0 for any free one (%(default)s)")
     for name, (default, meaning) in SETTING_OPTIONS.items():
         option = f"--{name.replace('_', '-')}"
-        parser.add_argument(
-            option, type=float, default=default, metavar="SECONDS", help=f"{meaning} (%(default)s s)"
-        )
+        parser.add_argument(option, type=float, default=default, metavar="SECONDS", help=f"{meaning} (%(default)s s)")
     parser.add_argument("--verbose", action="store_true", help="log every request")
     return parser
 

@@ -67,9 +67,7 @@ class AdminApplication:
         if route is None:
             known = sorted({path for _, path in self._routes})
             there = name in known
-            return (405 if there else 404), {
-                "error": f"No {request.method} {request.path}. There are: {known}."
-            }
+            return (405 if there else 404), {"error": f"No {request.method} {request.path}. There are: {known}."}
         try:
             return 200, route(_body(request))
         except ValueError as error:

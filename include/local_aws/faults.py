@@ -38,9 +38,7 @@ class Fault:
         if allowed is None:
             raise ValueError(f"operation must be one of {sorted(END_STATES)}, got {self.operation!r}")
         if self.end_state not in allowed:
-            raise ValueError(
-                f"a job of {self.operation} can end {sorted(allowed)} by a fault, not {self.end_state!r}"
-            )
+            raise ValueError(f"a job of {self.operation} can end {sorted(allowed)} by a fault, not {self.end_state!r}")
         if not isinstance(self.message, str) or not isinstance(self.table, str | None):
             raise ValueError("message must be a text, and table a table's name or null")
 

@@ -62,6 +62,11 @@ def verdict_key(table: str, recovery_point_arn: str) -> str:
     return f"{recovery_point_prefix(table, recovery_point_arn)}verdict.json"
 
 
+def drill_verdict_key(table: str, recovery_point_arn: str, as_of: str, drill_id: str) -> str:
+    """Return the key of the verdict that one drill came to; ``verdict.json`` beside it is the one that holds."""
+    return f"{recovery_point_prefix(table, recovery_point_arn)}verdicts/{_part(as_of)}-{_part(drill_id)}.json"
+
+
 def evidence_prefix(table: str, as_of: str, drill_id: str) -> str:
     """Return the prefix of one drill's evidence: pack.json, report.html, diff.jsonl."""
     return f"evidence/{_part(table)}/{_part(as_of)}-{_part(drill_id)}/"

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from backup_flows import fingerprints
 from backup_flows.fingerprints import Binding
-from backup_flows.keys import evidence_prefix, settings_key, verdict_key
+from backup_flows.keys import drill_verdict_key, evidence_prefix, settings_key, verdict_key
 from backup_flows.store import get_bytes, put_bytes
 from dynamodb_bulk.compare import Comparison, judge
 from dynamodb_bulk.fingerprint import Fingerprint
@@ -216,16 +216,27 @@ def _record(
         raise ChainContentionError(
             f"s3://{bucket}/{head_key} changed under {MAX_CHAIN_TRIES} attempts to append to it; clear this task."
         )
-    put_bytes(
-        s3,
-        bucket,
-        verdict_key(request.binding.table, request.binding.recovery_point_arn),
-        verdict.to_json(),
-        content_type="application/json",
-    )
+    _record_verdict(s3, request, verdict)
     log.info("Verdict on %s: %s", request.binding.recovery_point_arn, verdict.proof.label)
     log.info("Report: %s", address)
     return verdict
+
+
+def _record_verdict(s3: Any, request: ProofRequest, verdict: Verdict) -> None:
+    """Write the drill's verdict, and make it the one that holds.
+
+    A proof that crashed (it counted nothing) fails its drill, but tells nothing about the recovery point: it does
+    not take an earlier PROVEN away, or retention would give up a good point for a bad network.
+    """
+    table, arn = request.binding.table, request.binding.recovery_point_arn
+    body = verdict.to_json()
+    own = drill_verdict_key(table, arn, request.as_of, request.drill_id)
+    put_bytes(s3, request.bucket, own, body, content_type="application/json")
+    standing = read_verdict(s3, request.bucket, verdict_key(table, arn))
+    if standing is not None and standing.is_proven and not verdict.counts:
+        log.warning("The proof crashed; the verdict of %s, %s, holds", standing.decided_at, standing.proof.label)
+        return
+    put_bytes(s3, request.bucket, verdict_key(table, arn), body, content_type="application/json")
 
 
 def _read_head(s3: Any, bucket: str, key: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -255,9 +266,9 @@ def _move_head(s3: Any, bucket: str, key: str, head: dict[str, Any], condition: 
     return True
 
 
-def read_verdict(s3: Any, bucket: str, table: str, recovery_point_arn: str) -> Verdict | None:
-    """Return the recorded verdict on a recovery point, if there is one."""
-    content = get_bytes(s3, bucket, verdict_key(table, recovery_point_arn))
+def read_verdict(s3: Any, bucket: str, key: str) -> Verdict | None:
+    """Return a recorded verdict (:func:`backup_flows.keys.verdict_key`), or None if there is none."""
+    content = get_bytes(s3, bucket, key)
     return Verdict.from_json(content) if content is not None else None
 
 

@@ -19,7 +19,7 @@ from backup_flows.as_of import utcnow
 from backup_flows.aws import AWS_CONN_ID, client
 from backup_flows.defaults import NO_RETRY, RESTORE_LIMIT, VERDICT
 from backup_flows.fingerprints import Binding
-from backup_flows.keys import restore_record_key
+from backup_flows.keys import drill_verdict_key, restore_record_key
 from backup_flows.proof import ProofRequest, prove, read_verdict, summary
 from backup_flows.recovery_points import aws_clock
 from backup_flows.store import get_json, put_json
@@ -243,8 +243,9 @@ def drop_table(resources: dict[str, Any], plan: dict[str, Any], *, keep: bool) -
     except dynamodb.exceptions.ResourceNotFoundException:
         log.info("%s does not exist", target)
         return "gone"
-    verdict = read_verdict(client("s3"), resources["bucket"], resources["table"], plan["recovery_point_arn"])
-    failed = verdict is not None and verdict.subject.restored_table_name == target and not verdict.is_proven
+    own = drill_verdict_key(resources["table"], plan["recovery_point_arn"], resources["as_of"], resources["run_key"])
+    verdict = read_verdict(client("s3"), resources["bucket"], own)
+    failed = verdict is not None and not verdict.is_proven
     if keep or failed:
         reason = KEPT_FOR_INSPECTION if failed else "asked-for"
         dynamodb.tag_resource(ResourceArn=table["TableArn"], Tags=[{"Key": KEEP_TAG, "Value": reason}])

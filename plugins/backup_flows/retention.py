@@ -14,7 +14,7 @@ from backup_flows import fingerprints
 from backup_flows.as_of import run_as_of, utcnow
 from backup_flows.aws import AWS_CONN_ID, client, retention_conn_id
 from backup_flows.defaults import NO_RETRY
-from backup_flows.keys import StateKeyError, restore_record_key
+from backup_flows.keys import StateKeyError, restore_record_key, verdict_key
 from backup_flows.operators import UNFINISHED_RUN_STATES
 from backup_flows.proof import read_verdict
 from backup_flows.resources import look_up
@@ -79,7 +79,7 @@ def make_plan(
     points = [p for p in take_inventory(hook, s3, bucket=bucket, vault=vault) if p.created_at <= now]
     verdicts = {}
     for point in points:
-        verdict = read_verdict(s3, bucket, point.table_name, point.arn) if point.managed else None
+        verdict = read_verdict(s3, bucket, verdict_key(point.table_name, point.arn)) if point.managed else None
         if verdict is not None:
             verdicts[point.arn] = verdict.proof
     return plan(points, verdicts, policy, now, in_use=points_in_use(hook))
@@ -146,6 +146,12 @@ def plan_retention() -> dict[str, Any]:
         "planned_deletions": [decision.point.arn for decision in due],
         "plan": address,
     }
+
+
+@task(task_id="due_deletions", **NO_RETRY)
+def due_deletions(planned: dict[str, Any]) -> list[dict[str, Any]]:
+    """Hand the deletions on, one mapped task each (Airflow maps over a task's whole return value only)."""
+    return list(planned["deletions"])
 
 
 def guard_deletion(point: dict[str, Any], tags: dict[str, str]) -> bool:

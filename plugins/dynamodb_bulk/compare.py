@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,6 +29,8 @@ from dynamodb_bulk.fingerprint import Fingerprint, ManifestError, read_manifest
 DEFAULT_MAX_UNVERIFIABLE_RATIO = 0.05
 """A drifting table of which more than one item in twenty changed twice during a backup proves too little."""
 DEFAULT_LIST_CAP = 100
+EXAMPLES = 5
+"""So many keys the sentences for a reader name."""
 
 OpenManifest = Callable[[], BinaryIO]
 """Opens a manifest for reading; whoever calls it closes what it returns."""
@@ -333,8 +335,12 @@ def _conclude_from_items(
         )
     violations = sum(counts[kind] for kind in VIOLATIONS)
     if violations or (wrong and not drifted):
-        named = ", ".join(f"{counts[kind]} {kind}" for kind in VIOLATIONS)
-        return Outcome.DIFFERENT, (*reasons, f"The restored table is not what was backed up: {named}.")
+        found = ", ".join(f"{counts[kind]} {kind}" for kind in VIOLATIONS)
+        return Outcome.DIFFERENT, (
+            *reasons,
+            f"The restored table is not what was backed up: {found}.",
+            *_examples(tally.differences),
+        )
     unverifiable = counts[DifferenceKind.UNVERIFIABLE]
     if unverifiable > limit * tally.compared:
         return Outcome.UNDECIDED, (
@@ -349,6 +355,15 @@ def _conclude_from_items(
         f"{tally.proven} of {tally.compared} items came back as they were before or after it; "
         f"{unverifiable} can't be verified (at most {limit:.2%} may be so).",
     )
+
+
+def _examples(differences: Iterable[Difference]) -> tuple[str, ...]:
+    wrong = sorted(difference for difference in differences if difference.kind in VIOLATIONS)
+    listed = "; ".join(f"{difference.kind} {difference.key}" for difference in wrong[:EXAMPLES])
+    if not listed:
+        return ()
+    more = f"; and {len(wrong) - EXAMPLES} more" if len(wrong) > EXAMPLES else ""
+    return (f"By key: {listed}{more}.",)
 
 
 def _hex(digest: bytes | None) -> str | None:

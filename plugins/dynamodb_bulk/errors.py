@@ -29,6 +29,10 @@ class HeaderError(SourceError):
     """The header has wrong, missing or repeated columns."""
 
 
+class SourceUnavailableError(BulkError):
+    """The file's store does not answer or its answers break off; unlike a SourceError, this may pass."""
+
+
 class SourceChangedError(BulkError):
     """The file was replaced between the pass that checked it and the pass that wrote it."""
 

@@ -11,11 +11,14 @@ from typing import Any, BinaryIO, Protocol
 
 from botocore.exceptions import ClientError
 
-from dynamodb_bulk.errors import SourceChangedError, SourceError, SourceNotFoundError
+from dynamodb_bulk.errors import SourceChangedError, SourceError, SourceNotFoundError, SourceUnavailableError
+from dynamodb_bulk.patience import CONNECTION_ERRORS, is_retryable
 
 OpenSource = Callable[[], BinaryIO]
 
 _RANGE_BYTES = 4 * 1024 * 1024
+_READ_ATTEMPTS = 3
+_BUFFER_BYTES = 64 * 1024
 _NOT_FOUND = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound", "NoSuchVersion"})
 _CHANGED = frozenset({"412", "PreconditionFailed", "416", "InvalidRange"})
 
@@ -61,14 +64,17 @@ def s3_source(client: S3Client, bucket: str, key: str, *, range_bytes: int = _RA
     Raises:
         SourceNotFoundError: there is no such bucket or key.
         SourceError: the object may not be read.
+        SourceUnavailableError: S3 does not answer.
     """
     try:
         head = client.head_object(Bucket=bucket, Key=key)
     except ClientError as error:
         raise _explain(error, f"s3://{bucket}/{key}") from error
+    except CONNECTION_ERRORS as error:
+        raise _unavailable(f"s3://{bucket}/{key}", str(error)) from error
     return lambda: io.BufferedReader(
         _S3Object(client, bucket, key, head["ETag"], head["ContentLength"], range_bytes),
-        buffer_size=64 * 1024,
+        buffer_size=_BUFFER_BYTES,
     )
 
 
@@ -77,6 +83,7 @@ class _S3Object(io.RawIOBase):
         self._client = client
         self._bucket = bucket
         self._key = key
+        self._name = f"s3://{bucket}/{key}"
         self._etag = etag
         self._length = length
         self._range_bytes = range_bytes
@@ -96,20 +103,35 @@ class _S3Object(io.RawIOBase):
 
     def _fetch(self) -> None:
         last = min(self._position + self._range_bytes, self._length) - 1
-        try:
-            answer = self._client.get_object(
-                Bucket=self._bucket, Key=self._key, IfMatch=self._etag, Range=f"bytes={self._position}-{last}"
-            )
-            body: bytes = answer["Body"].read()
-        except ClientError as error:
-            raise _explain(error, f"s3://{self._bucket}/{self._key}") from error
-        if len(body) != last - self._position + 1:
-            raise SourceError(
-                f"s3://{self._bucket}/{self._key} gave {len(body)} bytes, not the "
-                f"{last - self._position + 1} asked for; run the load again"
-            )
-        self._position = last + 1
-        self._chunk = memoryview(body)
+        wanted = last - self._position + 1
+        problem = ""
+        # botocore repeats a request that failed, but not an answer whose body broke off.
+        for _ in range(_READ_ATTEMPTS):
+            try:
+                answer = self._client.get_object(
+                    Bucket=self._bucket,
+                    Key=self._key,
+                    IfMatch=self._etag,
+                    Range=f"bytes={self._position}-{last}",
+                )
+                body: bytes = answer["Body"].read()
+            except ClientError as error:
+                raise _explain(error, self._name) from error
+            except CONNECTION_ERRORS as error:
+                problem = str(error)
+                continue
+            if len(body) == wanted:
+                self._position = last + 1
+                self._chunk = memoryview(body)
+                return
+            problem = f"{len(body)} bytes came where {wanted} were asked for"
+        raise _unavailable(self._name, f"{problem} (attempts: {_READ_ATTEMPTS})")
+
+
+def _unavailable(name: str, problem: str) -> SourceUnavailableError:
+    return SourceUnavailableError(
+        f"{name} cannot be read now: {problem}; check that the endpoint answers, and run the load again"
+    )
 
 
 def _explain(error: ClientError, name: str) -> Exception:
@@ -118,4 +140,6 @@ def _explain(error: ClientError, name: str) -> Exception:
         return SourceNotFoundError(f"{name} does not exist ({code}); expected a CSV file")
     if code in _CHANGED:
         return SourceChangedError(f"{name} was replaced while it was being read ({code}); run the load again")
+    if is_retryable(error):
+        return _unavailable(name, str(error))
     return SourceError(f"{name} cannot be read: {error}; check the role's right to s3:GetObject")

@@ -99,9 +99,8 @@ class SettingsComparison:
 def record_settings(client: DynamoDBClient, table_name: str, *, recorded_at: dt.datetime) -> Settings:
     """Read a table's settings.
 
-    What may not be read, or is not offered by the endpoint, is noted under ``unread`` with its error code.
-    So is nothing that DescribeTable says: without it there is nothing to record, and its error goes on to
-    the caller.
+    What may not be read, or is not offered by the endpoint, is noted under ``unread`` with its error code; only
+    an error of DescribeTable goes on to the caller, since without its answer there is nothing to record.
 
     Args:
         client: a low-level DynamoDB client.
@@ -284,7 +283,7 @@ def _described(table: Mapping[str, Any]) -> Settings:
 
 def _key_schema(described: Mapping[str, Any]) -> list[list[str]]:
     elements: Sequence[Mapping[str, str]] = described["KeySchema"]
-    return sorted(([element["KeyType"], element["AttributeName"]] for element in elements))
+    return sorted([element["KeyType"], element["AttributeName"]] for element in elements)
 
 
 def _indexes(indexes: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from make_dotenv import EMPTY, filled
 
 ROOT = Path(__file__).resolve().parents[2]

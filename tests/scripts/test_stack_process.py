@@ -10,6 +10,7 @@ import time
 
 import psutil
 import pytest
+
 from stack_process import (
     Component,
     ComponentDiedError,

@@ -215,8 +215,7 @@ class BackupJobs:
         table_name = backend.table_of(request.resource_arn)
         if not backend.region_settings.opted_in(RESOURCE_TYPE):
             raise InvalidRequestException(
-                f"{RESOURCE_TYPE} is not opted in to AWS Backup in {backend.region_name}."
-                " Call UpdateRegionSettings."
+                f"{RESOURCE_TYPE} is not opted in to AWS Backup in {backend.region_name}. Call UpdateRegionSettings."
             )
         now = CLOCK.now()
         advanced = backend.region_settings.fully_managed(RESOURCE_TYPE)
@@ -311,7 +310,7 @@ class BackupJobs:
             sequence=job.sequence,
             vault=job.vault,
             resource_arn=job.request.resource_arn,
-            snapshot=job.snapshot,
+            content=job.snapshot,
             iam_role_arn=job.request.iam_role_arn,
             advanced=job.advanced,
             lifecycle=lifecycle,
@@ -330,9 +329,7 @@ class BackupJobs:
         elif fault.end_state == BackupJobState.ABORTED:
             self._abort(job, at, fault.message)
         else:
-            self._end(
-                job, BackupJobState(fault.end_state), at, fault.message, category=fault.message_category
-            )
+            self._end(job, BackupJobState(fault.end_state), at, fault.message, category=fault.message_category)
 
     def _abort(self, job: BackupJob, at: datetime, message: str) -> None:
         job.state = BackupJobState.ABORTING

@@ -48,6 +48,4 @@ class UnknownOperation(InvalidRequestException):
     """A request that is no operation of AWS Backup at all."""
 
     def __init__(self, method: str, path: str) -> None:
-        super().__init__(
-            f"{method} {path} is no operation of AWS Backup, so it is not served by the local AWS."
-        )
+        super().__init__(f"{method} {path} is no operation of AWS Backup, so it is not served by the local AWS.")

@@ -73,9 +73,7 @@ class BackupBackend(MotoBackupBackend):
         match = _TABLE_ARN.fullmatch(resource_arn)
         if match is None:
             what = "Unsupported resource type" if _ARN.fullmatch(resource_arn) else "Invalid resource ARN"
-            raise InvalidParameterValueException(
-                f"{what}: {resource_arn!r}. Name a DynamoDB table by its ARN."
-            )
+            raise InvalidParameterValueException(f"{what}: {resource_arn!r}. Name a DynamoDB table by its ARN.")
         region, account_id, table_name = match.groups()
         if (region, account_id) != (self.region_name, self.account_id):
             raise InvalidParameterValueException(
@@ -135,9 +133,7 @@ class BackupBackend(MotoBackupBackend):
         """
         vault = self.describe_backup_vault(backup_vault_name)
         if self.recovery_points.in_vault(backup_vault_name):
-            raise InvalidRequestException(
-                "Backup vault cannot be deleted because it contains recovery points."
-            )
+            raise InvalidRequestException("Backup vault cannot be deleted because it contains recovery points.")
         self.tagger.delete_all_tags_for_resource(vault.backup_vault_arn)
         del self.vaults[backup_vault_name]
 
@@ -148,9 +144,7 @@ class BackupBackend(MotoBackupBackend):
         max_retention_days: int | None,
         changeable_for_days: int | None,
     ) -> None:
-        self.describe_backup_vault(backup_vault_name).lock(
-            min_retention_days, max_retention_days, changeable_for_days
-        )
+        self.describe_backup_vault(backup_vault_name).lock(min_retention_days, max_retention_days, changeable_for_days)
 
     def delete_backup_vault_lock_configuration(self, backup_vault_name: str) -> None:
         self.describe_backup_vault(backup_vault_name).unlock()

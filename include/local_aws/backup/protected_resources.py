@@ -61,7 +61,7 @@ def _to_result(point: RecoveryPoint) -> dict[str, Any]:
     return {
         "ResourceArn": point.resource_arn,
         "ResourceType": RESOURCE_TYPE,
-        "ResourceName": point.snapshot.table_name,
+        "ResourceName": point.table_name,
         "LastBackupTime": point.created_at,
         "LastBackupVaultArn": point.vault.backup_vault_arn,
         "LastRecoveryPointArn": point.arn,

@@ -7,7 +7,7 @@ belong to DynamoDB (``arn:aws:dynamodb:…:table/…/backup/…``) and can do ne
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ class RecoveryPoint:
 
     Attributes:
         sequence: Rises with each one made; the newest has the highest.
+        content: The snapshot; None once it is deleted: its jobs are still listed, and must not keep the items.
         created_at: The moment that its content shows, if there is no snapshot skew.
         request_id: What AWS gives as ``aws:backup:request-id`` in the restore metadata.
         restores_running: How many restore jobs read it.
@@ -44,7 +45,7 @@ class RecoveryPoint:
     sequence: int
     vault: Vault
     resource_arn: str
-    snapshot: TableSnapshot
+    content: TableSnapshot | None = field(repr=False)
     iam_role_arn: str
     advanced: bool
     lifecycle: Lifecycle
@@ -57,6 +58,17 @@ class RecoveryPoint:
     last_restored_at: datetime | None = None
     size_bytes: int | None = None
     restores_running: int = 0
+
+    @property
+    def snapshot(self) -> TableSnapshot:
+        """Its content, while it exists."""
+        if self.content is None:
+            raise RuntimeError(f"Recovery point {self.arn} is deleted and has no content.")
+        return self.content
+
+    @property
+    def table_name(self) -> str:
+        return self.resource_arn.rpartition("/")[2]
 
     @property
     def encryption_key_arn(self) -> str | None:
@@ -84,7 +96,7 @@ class RecoveryPoint:
             "BackupVaultArn": self.vault.backup_vault_arn,
             "VaultType": "BACKUP_VAULT",
             "ResourceArn": self.resource_arn,
-            "ResourceName": self.snapshot.table_name,
+            "ResourceName": self.table_name,
             "ResourceType": RESOURCE_TYPE,
             "IamRoleArn": self.iam_role_arn,
             "Status": str(self.status),
@@ -117,7 +129,7 @@ class RecoveryPoint:
             "EncryptionKeyArn": self.encryption_key_arn,
             "BackupSizeBytes": self.size_bytes,
             "IsParent": False,
-            "ResourceName": self.snapshot.table_name,
+            "ResourceName": self.table_name,
             "VaultType": "BACKUP_VAULT",
         }
 
@@ -150,6 +162,7 @@ class RecoveryPoints:
     def remove(self, point: RecoveryPoint) -> None:
         """Take it out of its vault, tags and all."""
         self._by_arn.pop(point.arn, None)
+        point.content = None
         self._backend.tagger.delete_all_tags_for_resource(point.arn)
 
     def in_vault(self, vault_name: str) -> list[RecoveryPoint]:
@@ -164,9 +177,7 @@ class RecoveryPoints:
         vault = self._backend.describe_backup_vault(vault_name)
         point = self._by_arn.get(arn)
         if point is None or point.vault.backup_vault_name != vault.backup_vault_name:
-            raise ResourceNotFoundException(
-                f"Recovery point {arn} does not exist in backup vault {vault_name}."
-            )
+            raise ResourceNotFoundException(f"Recovery point {arn} does not exist in backup vault {vault_name}.")
         return point
 
     def update_lifecycle(self, vault_name: str, arn: str, lifecycle: Lifecycle) -> RecoveryPoint:
@@ -181,18 +192,14 @@ class RecoveryPoints:
         """
         point = self.get(vault_name, arn)
         if point.vault.locked:
-            raise InvalidRequestException(
-                f"Backup vault {vault_name} is locked: its lifecycles cannot be changed."
-            )
+            raise InvalidRequestException(f"Backup vault {vault_name} is locked: its lifecycles cannot be changed.")
         if point.status not in USABLE:
             raise InvalidRequestException(
                 f"The lifecycle of a recovery point that is {point.status} cannot be changed."
             )
         now_cold = point.storage_class(CLOCK.now()) == "COLD"
         if now_cold and lifecycle.cold_after_days != point.lifecycle.cold_after_days:
-            raise InvalidRequestException(
-                "MoveToColdStorageAfterDays cannot be changed once a backup is cold."
-            )
+            raise InvalidRequestException("MoveToColdStorageAfterDays cannot be changed once a backup is cold.")
         point.lifecycle = lifecycle
         return point
 
@@ -212,13 +219,9 @@ class RecoveryPoints:
                 f"Recovery point {arn} cannot be deleted: backup vault {vault_name} is locked."
             )
         if point.status in (RecoveryPointStatus.CREATING, RecoveryPointStatus.DELETING):
-            raise InvalidResourceStateException(
-                f"Recovery point {arn} cannot be deleted: it is {point.status}."
-            )
+            raise InvalidResourceStateException(f"Recovery point {arn} cannot be deleted: it is {point.status}.")
         if point.restores_running:
-            raise InvalidResourceStateException(
-                f"Recovery point {arn} cannot be deleted: it is being restored."
-            )
+            raise InvalidResourceStateException(f"Recovery point {arn} cannot be deleted: it is being restored.")
         point.status = RecoveryPointStatus.DELETING
         gone_at = CLOCK.now() + timedelta(seconds=SETTINGS.delete_seconds)
         self._backend.agenda.add(gone_at, lambda _at: self.remove(point))

@@ -66,6 +66,4 @@ class RegionSettings:
 def _check_known(given: Mapping[str, bool], known: Mapping[str, bool]) -> None:
     for name in given:
         if name not in known:
-            raise InvalidParameterValueException(
-                f"Invalid resource type {name!r}: must be one of {sorted(known)}."
-            )
+            raise InvalidParameterValueException(f"Invalid resource type {name!r}: must be one of {sorted(known)}.")

@@ -135,9 +135,7 @@ class BackupResponse(MotoBackupResponse):
         backend = self.backup_backend
         vault_type = self._get_param("ByVaultType")
         shared = self._get_bool_param("ByShared")
-        vaults = [
-            vault for vault in backend.vaults.values() if vault_type in (None, "BACKUP_VAULT") and not shared
-        ]
+        vaults = [vault for vault in backend.vaults.values() if vault_type in (None, "BACKUP_VAULT") and not shared]
         return self._page(
             "BackupVaultList",
             vaults,
@@ -180,9 +178,7 @@ class BackupResponse(MotoBackupResponse):
     # Backup jobs
 
     def start_backup_job(self) -> ActionResult:
-        job = self.backup_backend.backup_jobs.start(
-            self._backup_request(), self._get_param("IdempotencyToken")
-        )
+        job = self.backup_backend.backup_jobs.start(self._backup_request(), self._get_param("IdempotencyToken"))
         reply = {
             "BackupJobId": job.job_id,
             "CreationDate": job.created_at,
@@ -227,19 +223,13 @@ class BackupResponse(MotoBackupResponse):
         backend = self.backup_backend
         vault = backend.describe_backup_vault(self._get_param("BackupVaultName"))
         matches = self._recovery_point_filter()
-        points = [
-            point for point in backend.recovery_points.in_vault(vault.backup_vault_name) if matches(point)
-        ]
+        points = [point for point in backend.recovery_points.in_vault(vault.backup_vault_name) if matches(point)]
         return self._page("RecoveryPoints", points, lambda point: -point.sequence, RecoveryPoint.to_result)
 
     def list_recovery_points_by_resource(self) -> ActionResult:
         resource_arn = self._get_param("ResourceArn")
-        points = [
-            point for point in self.backup_backend.recovery_points if point.resource_arn == resource_arn
-        ]
-        return self._page(
-            "RecoveryPoints", points, lambda point: -point.sequence, RecoveryPoint.to_resource_result
-        )
+        points = [point for point in self.backup_backend.recovery_points if point.resource_arn == resource_arn]
+        return self._page("RecoveryPoints", points, lambda point: -point.sequence, RecoveryPoint.to_resource_result)
 
     def update_recovery_point_lifecycle(self) -> ActionResult:
         point = self.backup_backend.recovery_points.update_lifecycle(
@@ -291,9 +281,7 @@ class BackupResponse(MotoBackupResponse):
         return self._restore_job_page(jobs)
 
     def list_restore_jobs_by_protected_resource(self) -> ActionResult:
-        status = check_choice(
-            "ByStatus", self._get_param("ByStatus"), [each.value for each in RestoreJobStatus]
-        )
+        status = check_choice("ByStatus", self._get_param("ByStatus"), [each.value for each in RestoreJobStatus])
         resource_arn = self._get_param("ResourceArn")
         made_after = self._time("ByRecoveryPointCreationDateAfter")
         made_before = self._time("ByRecoveryPointCreationDateBefore")
@@ -476,9 +464,7 @@ class BackupResponse(MotoBackupResponse):
             max_results=self._get_int_param("MaxResults"),
             next_token=self._get_param("NextToken"),
         )
-        return ActionResult(
-            _present({member: [_present(to_result(item)) for item in page], "NextToken": token})
-        )
+        return ActionResult(_present({member: [_present(to_result(item)) for item in page], "NextToken": token}))
 
     def _restore_job_page(self, jobs: Iterable[RestoreJob]) -> ActionResult:
         return self._page(

@@ -152,16 +152,14 @@ class RestoreJobs:
             point=point,
             created_at=now,
             expected_seconds=SETTINGS.restore_seconds,
-            fault=FAULTS.take("StartRestoreJob", point.snapshot.table_name),
+            fault=FAULTS.take("StartRestoreJob", point.table_name),
         )
         self._jobs[job.job_id] = job
         if token is not None:
             self._by_token[token] = job
         point.restores_running += 1
         agenda = self._backend.agenda
-        agenda.add(
-            now + timedelta(seconds=job.expected_seconds * RUNNING_FROM), lambda at: self._run(job, at)
-        )
+        agenda.add(now + timedelta(seconds=job.expected_seconds * RUNNING_FROM), lambda at: self._run(job, at))
         agenda.add(now + timedelta(seconds=job.expected_seconds), lambda at: self._finish(job, at))
         return job
 
@@ -204,9 +202,7 @@ class RestoreJobs:
                 self._backend.account_id, self._backend.region_name, job.request.target_table_name, now=at
             )
         except tables.TableNotFound as error:
-            self._end(
-                job, RestoreJobStatus.FAILED, at, f"The table was deleted while it was restored. {error}"
-            )
+            self._end(job, RestoreJobStatus.FAILED, at, f"The table was deleted while it was restored. {error}")
             return
         job.point.last_restored_at = at
         self._end(job, RestoreJobStatus.COMPLETED, at, None)

@@ -38,9 +38,7 @@ class RestoreJobStatus(StrEnum):
     FAILED = "FAILED"
 
 
-RESTORE_JOB_OVER: Final = frozenset(
-    {RestoreJobStatus.COMPLETED, RestoreJobStatus.ABORTED, RestoreJobStatus.FAILED}
-)
+RESTORE_JOB_OVER: Final = frozenset({RestoreJobStatus.COMPLETED, RestoreJobStatus.ABORTED, RestoreJobStatus.FAILED})
 
 
 class RecoveryPointStatus(StrEnum):

@@ -92,8 +92,6 @@ def check_tags(tags: Mapping[str, str], *, existing: Collection[str] = ()) -> No
         if key.lower().startswith("aws:"):
             raise InvalidParameterValueException(f"Invalid tag key {key!r}: the prefix aws: is reserved.")
         if len(value) > 256 or not _TAG_TEXT.fullmatch(value):
-            raise InvalidParameterValueException(
-                f"Invalid value of tag {key!r}: at most 256 allowed characters."
-            )
+            raise InvalidParameterValueException(f"Invalid value of tag {key!r}: at most 256 allowed characters.")
     if len({*existing, *tags}) > MAX_TAGS:
         raise LimitExceededException(f"A resource can have at most {MAX_TAGS} tags.")

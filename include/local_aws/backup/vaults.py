@@ -67,9 +67,7 @@ class Vault(MotoVault):
         self.min_retention_days = minimum
         self.max_retention_days = maximum
         self.changeable_for_days = changeable_for
-        self._lock_for_good_at(
-            None if changeable_for is None else CLOCK.now() + timedelta(days=changeable_for)
-        )
+        self._lock_for_good_at(None if changeable_for is None else CLOCK.now() + timedelta(days=changeable_for))
 
     def unlock(self) -> None:
         """Take the vault lock off.
@@ -118,8 +116,6 @@ def _check_bounds(minimum: int | None, maximum: int | None, changeable_for: int 
     }
     for name, (days, least) in bounds.items():
         if days is not None and not least <= days <= MAX_DAYS:
-            raise InvalidParameterValueException(
-                f"{name} must be between {least} and {MAX_DAYS} days, got {days}"
-            )
+            raise InvalidParameterValueException(f"{name} must be between {least} and {MAX_DAYS} days, got {days}")
     if minimum is not None and maximum is not None and minimum > maximum:
         raise InvalidParameterValueException("MinRetentionDays cannot be greater than MaxRetentionDays")

@@ -138,9 +138,7 @@ def _checked_item(table: Table, scratch: Table, attributes: dict[str, Any]) -> I
 
 def _checked_key(table: Table, key: Mapping[str, Any]) -> tuple[DynamoType, DynamoType | None]:
     types = {table.hash_key_attr: table.hash_key_type, table.range_key_attr: table.range_key_type}
-    if set(key) != set(table.table_key_attrs) or any(
-        next(iter(value)) != types[name] for name, value in key.items()
-    ):
+    if set(key) != set(table.table_key_attrs) or any(next(iter(value)) != types[name] for name, value in key.items()):
         raise MockValidationException("The provided key element does not match the schema")
     found = copy_on_write.key_of(table, key)
     if found is None:

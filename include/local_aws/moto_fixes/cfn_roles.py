@@ -58,9 +58,7 @@ def install() -> None:
         backend = iam_backends[account_id][get_partition(region_name)]
         _make_managed_policies(backend, properties.get("ManagedPolicyArns", []))
         at_creation = {name: value for name, value in properties.items() if name != "Policies"}
-        role: Role = stock_create(
-            cls, resource_name, {"Properties": at_creation}, account_id, region_name, **kwargs
-        )
+        role: Role = stock_create(cls, resource_name, {"Properties": at_creation}, account_id, region_name, **kwargs)
         _apply_policies(backend, role, properties)
         return role
 
@@ -78,14 +76,10 @@ def install() -> None:
         backend = iam_backends[account_id][get_partition(region_name)]
         role = backend.get_role(original_resource.name)
         if not same_name(properties.get("RoleName"), role.name) or properties.get("Path", "/") != role.path:
-            raise TemplateError(
-                f"The local AWS does not replace roles: {role.name} keeps its RoleName and Path."
-            )
+            raise TemplateError(f"The local AWS does not replace roles: {role.name} keeps its RoleName and Path.")
         _make_managed_policies(backend, properties.get("ManagedPolicyArns", []))
         backend.update_assume_role_policy(role.name, _document(properties["AssumeRolePolicyDocument"]))
-        backend.update_role(
-            role.name, properties.get("Description", ""), properties.get("MaxSessionDuration", _HOUR)
-        )
+        backend.update_role(role.name, properties.get("Description", ""), properties.get("MaxSessionDuration", _HOUR))
         backend.put_role_permissions_boundary(role.name, properties.get("PermissionsBoundary", ""))
         role.tags = backend._tag_verification(properties.get("Tags", []))  # type: ignore[assignment]
         _apply_policies(backend, role, properties)
@@ -120,9 +114,7 @@ def _apply_policies(backend: IAMBackend, role: Role, properties: Mapping[str, An
     for arn in wanted:
         if arn not in role.managed_policies:
             backend.attach_role_policy(arn, role.name)
-    inline = {
-        policy["PolicyName"]: _document(policy["PolicyDocument"]) for policy in properties.get("Policies", [])
-    }
+    inline = {policy["PolicyName"]: _document(policy["PolicyDocument"]) for policy in properties.get("Policies", [])}
     for name in set(role.policies) - set(inline):
         backend.delete_role_policy(role.name, name)
     for name, document in inline.items():

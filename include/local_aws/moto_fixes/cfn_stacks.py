@@ -83,9 +83,7 @@ def _keep_what_cannot_be_updated(parsing: Any) -> None:
     stock = parsing.parse_and_update_resource
 
     @wraps(stock)
-    def parse_and_update_resource(
-        logical_id: str, resource_json: Any, resources_map: Any, **where: str
-    ) -> Any:
+    def parse_and_update_resource(logical_id: str, resource_json: Any, resources_map: Any, **where: str) -> Any:
         return stock(logical_id, resource_json, resources_map, **where) or resources_map[logical_id]
 
     parsing.parse_and_update_resource = parse_and_update_resource
@@ -135,9 +133,7 @@ def _parameters_after(
     after = {name: declared.get("Default") for name, declared in template.get("Parameters", {}).items()}
     for parameter in incoming:
         name = parameter["ParameterKey"]
-        after[name] = (
-            before.get(name) if parameter.get("UsePreviousValue") else parameter.get("ParameterValue")
-        )
+        after[name] = before.get(name) if parameter.get("UsePreviousValue") else parameter.get("ParameterValue")
     return _as_text(after)
 
 

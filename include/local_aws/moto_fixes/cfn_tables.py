@@ -59,9 +59,7 @@ def install() -> None:
     ) -> Table:
         properties = _cleaned(cloudformation_json)
         at_creation = {name: value for name, value in properties.items() if name != "SSESpecification"}
-        table: Table = stock_create(
-            cls, resource_name, {"Properties": at_creation}, account_id, region_name, **kwargs
-        )
+        table: Table = stock_create(cls, resource_name, {"Properties": at_creation}, account_id, region_name, **kwargs)
         _apply_settings(dynamodb_backends[account_id][region_name], table, properties)
         return table
 
@@ -104,9 +102,7 @@ def _cleaned(cloudformation_json: Mapping[str, Any]) -> dict[str, Any]:
     properties["DeletionProtectionEnabled"] = as_bool(properties.get("DeletionProtectionEnabled", False))
     for owner in (properties, *properties.get("GlobalSecondaryIndexes", ())):
         if "ProvisionedThroughput" in owner:
-            owner["ProvisionedThroughput"] = {
-                unit: int(n) for unit, n in owner["ProvisionedThroughput"].items()
-            }
+            owner["ProvisionedThroughput"] = {unit: int(n) for unit, n in owner["ProvisionedThroughput"].items()}
     return properties
 
 
@@ -160,9 +156,7 @@ def _apply_recovery(backend: DynamoDBBackend, table: Table, specification: Mappi
     backend.update_continuous_backups(table.name, wanted)
 
 
-def _apply_time_to_live(
-    backend: DynamoDBBackend, table: Table, specification: Mapping[str, Any] | None
-) -> None:
+def _apply_time_to_live(backend: DynamoDBBackend, table: Table, specification: Mapping[str, Any] | None) -> None:
     if specification is not None:
         backend.update_time_to_live(
             table.name, {**specification, "Enabled": as_bool(specification.get("Enabled", False))}

@@ -142,9 +142,7 @@ def _install_update() -> None:
     DynamoDBBackend.update_item = update_item  # type: ignore[method-assign]
 
 
-def _undo_update(
-    table: Table, hash_key: DynamoType, range_key: DynamoType | None, before: Item | None
-) -> None:
+def _undo_update(table: Table, hash_key: DynamoType, range_key: DynamoType | None, before: Item | None) -> None:
     if before is not None:
         _place(table, hash_key, range_key, before)
     elif find(table, hash_key, range_key) is not None:

@@ -152,9 +152,7 @@ def _install_serializer() -> None:
     stock_result = responses.dynamo_to_dict
 
     @wraps(stock_structure)
-    def serialize_structure(
-        self: BaseJSONSerializer, serialized: Any, value: Any, shape: Any, key: str
-    ) -> None:
+    def serialize_structure(self: BaseJSONSerializer, serialized: Any, value: Any, shape: Any, key: str) -> None:
         if shape.name == "AttributeValue" and key and type(value) is dict:
             serialized[self.get_serialized_name(shape, key)] = _as_sent(value)
         else:

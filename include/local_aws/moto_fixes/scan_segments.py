@@ -9,7 +9,6 @@ https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Scan.html#DDB
 """
 
 from base64 import b64decode
-from decimal import Decimal
 from hashlib import md5
 from typing import Final
 
@@ -28,8 +27,7 @@ def _key_bytes(hash_key: DynamoType) -> bytes:
     if hash_key.type == "B":
         value = hash_key.value
         return value if isinstance(value, bytes) else b64decode(value)
-    if hash_key.type == "N":  # 1, 1.0 and 1e0 are one key
-        return f"{Decimal(hash_key.value).normalize():f}".encode()
+    # Numbers are held in their canonical form, so 1, 1.0 and 1e0 are one key here too.
     return str(hash_key.value).encode()
 
 

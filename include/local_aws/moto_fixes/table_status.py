@@ -67,9 +67,7 @@ class _Restore:
         }
 
 
-def mark_restoring(
-    table: Table, *, source_backup_arn: str, source_table_arn: str, backed_up_at: datetime
-) -> None:
+def mark_restoring(table: Table, *, source_backup_arn: str, source_table_arn: str, backed_up_at: datetime) -> None:
     """Make `table` CREATING, being restored from that backup."""
     restore = _Restore(source_backup_arn, source_table_arn, backed_up_at, in_progress=True)
     setattr(table, _RESTORE, restore)

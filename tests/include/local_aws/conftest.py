@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+
 from local_aws import control, mock_aws
 
 REGION = "us-east-1"
@@ -49,9 +50,7 @@ class Aws:
         return str(created["TableDescription"]["TableArn"])
 
     def put(self, order: str, item: str = "1", table: str = TABLE, **attributes: dict[str, Any]) -> None:
-        self.dynamodb.put_item(
-            TableName=table, Item={"order_id": {"S": order}, "item_id": {"S": item}, **attributes}
-        )
+        self.dynamodb.put_item(TableName=table, Item={"order_id": {"S": order}, "item_id": {"S": item}, **attributes})
 
     def orders(self, table: str) -> list[str]:
         return sorted(item["order_id"]["S"] for item in self.dynamodb.scan(TableName=table)["Items"])

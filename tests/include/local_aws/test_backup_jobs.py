@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 import pytest
+
 from local_aws import control
 from local_aws.backup.states import BACKUP_JOB_OVER, BackupJobState
 
@@ -45,9 +46,7 @@ def test_a_completed_job_says_what_it_did(aws):
     assert job["StartBy"] == aws.now + timedelta(hours=8)
     assert job["RecoveryPointLifecycle"]["DeleteAfterDays"] == 7
     assert "StatusMessage" not in job
-    point = aws.backup.describe_recovery_point(
-        BackupVaultName=aws.vault, RecoveryPointArn=job["RecoveryPointArn"]
-    )
+    point = aws.backup.describe_recovery_point(BackupVaultName=aws.vault, RecoveryPointArn=job["RecoveryPointArn"])
     assert job["BackupSizeInBytes"] == job["BytesTransferred"] == point["BackupSizeInBytes"] > 0
 
 

@@ -3,6 +3,7 @@ import base64
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from local_aws.backup.exceptions import InvalidParameterValueException
 from local_aws.backup.pagination import paginate
 

@@ -1,7 +1,11 @@
+import gc
 import re
+import weakref
 from datetime import timedelta
 
 import pytest
+from moto.backup.models import backup_backends
+
 from local_aws import control
 from local_aws.backup.states import RecoveryPointStatus
 
@@ -44,9 +48,7 @@ def test_the_arn_of_a_plain_one_is_dynamodbs(aws):
 
 
 def test_the_arn_of_an_advanced_one_is_aws_backups(aws):
-    assert re.fullmatch(
-        r"arn:aws:backup:us-east-1:123456789012:recovery-point:[0-9a-f-]{36}", aws.recovery_point()
-    )
+    assert re.fullmatch(r"arn:aws:backup:us-east-1:123456789012:recovery-point:[0-9a-f-]{36}", aws.recovery_point())
 
 
 def test_its_size_is_that_of_the_items(aws):
@@ -105,17 +107,13 @@ class TestTags:
 
     def test_they_are_in_the_tagging_api(self, aws, clients):
         arn = aws.recovery_point(RecoveryPointTags={"managed-by": "me"})
-        found = clients("resourcegroupstaggingapi").get_resources(
-            TagFilters=[{"Key": "managed-by", "Values": ["me"]}]
-        )
+        found = clients("resourcegroupstaggingapi").get_resources(TagFilters=[{"Key": "managed-by", "Values": ["me"]}])
         assert [resource["ResourceARN"] for resource in found["ResourceTagMappingList"]] == [arn]
 
 
 class TestRestoreMetadata:
     def test_default_encryption(self, aws, point):
-        reply = aws.backup.get_recovery_point_restore_metadata(
-            BackupVaultName=aws.vault, RecoveryPointArn=point
-        )
+        reply = aws.backup.get_recovery_point_restore_metadata(BackupVaultName=aws.vault, RecoveryPointArn=point)
         assert reply["RecoveryPointArn"] == point
         assert reply["ResourceType"] == "DynamoDB"
         metadata = reply["RestoreMetadata"]
@@ -191,9 +189,7 @@ class TestLists:
     def test_by_resource_in_pages(self, aws):
         arns = [aws.recovery_point() for _ in range(3)]
         paginator = aws.backup.get_paginator("list_recovery_points_by_resource")
-        pages = paginator.paginate(
-            ResourceArn=TABLE_ARN, ManagedByAWSBackupOnly=True, PaginationConfig={"PageSize": 1}
-        )
+        pages = paginator.paginate(ResourceArn=TABLE_ARN, ManagedByAWSBackupOnly=True, PaginationConfig={"PageSize": 1})
         assert [page["RecoveryPoints"][0]["RecoveryPointArn"] for page in pages] == arns[::-1]
 
     def test_by_a_resource_without_any(self, aws):
@@ -301,6 +297,22 @@ class TestDelete:
         aws.wait()
         self.delete(aws, point)
         assert describe(aws, point)["Status"] == "DELETING"
+
+
+def test_a_deleted_one_lets_go_of_its_items(aws, point):
+    aws.restore(point)
+    aws.wait()
+    snapshot = weakref.ref(backup_backends["123456789012"]["us-east-1"].recovery_points.find(point).snapshot)
+    aws.backup.delete_recovery_point(BackupVaultName=aws.vault, RecoveryPointArn=point)
+    gc.collect()
+    assert snapshot() is not None
+    aws.wait(10)
+    gc.collect()
+    assert snapshot() is None
+    (job,) = aws.backup.list_backup_jobs()["BackupJobs"]
+    assert (job["RecoveryPointArn"], job["ResourceName"]) == (point, "orders")
+    assert job["BackupSizeInBytes"] > 0
+    assert aws.backup.list_restore_jobs()["RestoreJobs"][0]["RecoveryPointArn"] == point
 
 
 def test_the_snapshot_never_changes(aws, point):

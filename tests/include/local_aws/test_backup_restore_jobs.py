@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 import pytest
+
 from local_aws import control
 from local_aws.backup.states import RestoreJobStatus
 

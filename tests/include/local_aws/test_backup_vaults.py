@@ -77,9 +77,7 @@ def test_lists_in_pages(bare_aws):
     names = [f"vault-{number}" for number in range(5)]
     for name in names:
         bare_aws.backup.create_backup_vault(BackupVaultName=name)
-    pages = list(
-        bare_aws.backup.get_paginator("list_backup_vaults").paginate(PaginationConfig={"PageSize": 2})
-    )
+    pages = list(bare_aws.backup.get_paginator("list_backup_vaults").paginate(PaginationConfig={"PageSize": 2}))
     assert [len(page["BackupVaultList"]) for page in pages] == [2, 2, 1]
     assert [vault["BackupVaultName"] for page in pages for vault in page["BackupVaultList"]] == names
 
@@ -98,9 +96,9 @@ def test_lists_by_kind(aws, filters, count):
 
 
 def test_tags_of_a_vault(bare_aws):
-    arn = bare_aws.backup.create_backup_vault(
-        BackupVaultName="v1", BackupVaultTags={"team": "shop", "env": "test"}
-    )["BackupVaultArn"]
+    arn = bare_aws.backup.create_backup_vault(BackupVaultName="v1", BackupVaultTags={"team": "shop", "env": "test"})[
+        "BackupVaultArn"
+    ]
     bare_aws.backup.tag_resource(ResourceArn=arn, Tags={"env": "prod", "tier": "gold"})
     bare_aws.backup.untag_resource(ResourceArn=arn, TagKeyList=["team"])
     assert bare_aws.backup.list_tags(ResourceArn=arn)["Tags"] == {"env": "prod", "tier": "gold"}
@@ -115,9 +113,7 @@ def test_tags_come_in_pages(bare_aws):
     assert "NextToken" not in rest
 
 
-@pytest.mark.parametrize(
-    "tags", [{"aws:team": "x"}, {"": "x"}, {"k" * 129: "x"}, {"k": "v" * 257}, {"k": "<script>"}]
-)
+@pytest.mark.parametrize("tags", [{"aws:team": "x"}, {"": "x"}, {"k" * 129: "x"}, {"k": "v" * 257}, {"k": "<script>"}])
 def test_bad_tags_are_refused(aws, refused, tags):
     arn = aws.backup.describe_backup_vault(BackupVaultName=aws.vault)["BackupVaultArn"]
     with refused("InvalidParameterValueException", "tag"):

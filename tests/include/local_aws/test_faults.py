@@ -1,4 +1,5 @@
 import pytest
+
 from local_aws.faults import END_STATES, Fault, FaultQueue
 
 

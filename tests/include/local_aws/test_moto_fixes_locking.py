@@ -7,7 +7,6 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 from moto.backup.responses import BackupResponse
 from moto.core.responses import BaseResponse
 
@@ -64,8 +63,7 @@ def test_a_conditional_put_has_one_winner(dynamodb: Any) -> None:
                 Item={"k": {"S": f"lease-{number // THREADS}"}, "owner": {"N": str(number)}},
                 ConditionExpression="attribute_not_exists(k)",
             )
-        except ClientError as error:
-            assert error.response["Error"]["Code"] == "ConditionalCheckFailedException"
+        except dynamodb.exceptions.ConditionalCheckFailedException:
             return False
         return True
 

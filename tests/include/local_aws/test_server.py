@@ -121,9 +121,9 @@ def test_backup_and_restore_over_http(backup, dynamodb):
     job = backup.start_backup_job(**START)
     eventually(lambda: backup.describe_backup_job(BackupJobId=job["BackupJobId"])["State"] == "COMPLETED")
     dynamodb.delete_item(TableName="orders", Key={"order_id": {"S": "A"}})
-    restore = backup.start_restore_job(
-        RecoveryPointArn=job["RecoveryPointArn"], Metadata={"targetTableName": "back"}
-    )["RestoreJobId"]
+    restore = backup.start_restore_job(RecoveryPointArn=job["RecoveryPointArn"], Metadata={"targetTableName": "back"})[
+        "RestoreJobId"
+    ]
     eventually(lambda: backup.describe_restore_job(RestoreJobId=restore)["Status"] == "COMPLETED")
     assert dynamodb.scan(TableName="back")["Items"] == [{"order_id": {"S": "A"}}]
 
@@ -137,9 +137,7 @@ def test_a_plain_recovery_points_arn_survives_the_path(backup, dynamodb):
     assert backup.describe_recovery_point(**point)["RecoveryPointArn"] == arn
     assert backup.get_recovery_point_restore_metadata(**point)["RecoveryPointArn"] == arn
     backup.delete_recovery_point(**point)
-    eventually(
-        lambda: not backup.list_recovery_points_by_backup_vault(BackupVaultName="vault")["RecoveryPoints"]
-    )
+    eventually(lambda: not backup.list_recovery_points_by_backup_vault(BackupVaultName="vault")["RecoveryPoints"])
 
 
 def test_jobs_go_on_though_nobody_asks(server, backup, dynamodb):

@@ -1,4 +1,5 @@
 import pytest
+
 from local_aws import control, tables
 from local_aws.settings import Settings, UnknownSetting
 
@@ -40,6 +41,4 @@ def test_a_skew_keeps_a_write_journal_only_while_it_is_on(bare_aws):
 def snapshot(aws, seconds):
     from datetime import timedelta
 
-    return tables.snapshot_table(
-        "123456789012", "us-east-1", "orders", now=aws.now, skew=timedelta(seconds=seconds)
-    )
+    return tables.snapshot_table("123456789012", "us-east-1", "orders", now=aws.now, skew=timedelta(seconds=seconds))

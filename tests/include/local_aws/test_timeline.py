@@ -2,10 +2,11 @@ from datetime import timedelta
 from threading import Event
 
 import pytest
+from moto.backup.models import backup_backends
+
 from local_aws import control, timeline
 from local_aws.agenda import Agenda
 from local_aws.clock import CLOCK
-from moto.backup.models import backup_backends
 
 
 def agenda_of(region="us-east-1"):

@@ -102,6 +102,12 @@ class TestQuietTable:
             for wanted in ("missing", "extra", "changed", "unverifiable")
         ]
 
+    def test_the_sentences_name_the_first_keys(self) -> None:
+        (sentence, keys) = compare(QUIET, QUIET, without(QUIET | {"new": "x"}, "k007")).reasons
+        assert sentence == "The restored table is not what was backed up: 1 missing, 1 extra, 0 changed."
+        assert keys == 'By key: missing {"id":{"S":"k007"}}; extra {"id":{"S":"new"}}.'
+        assert compare(QUIET, QUIET, {}).reasons[-1].endswith('missing {"id":{"S":"k004"}}; and 95 more.')
+
     def test_something_restored_from_nothing_is_extra(self) -> None:
         assert named(compare({}, {}, {"ghost": "x"})) == {"ghost": "extra"}
 

@@ -1,3 +1,4 @@
+from functools import partial
 from typing import Any
 
 import pytest
@@ -44,7 +45,5 @@ def test_what_passes_by_itself(error: Exception, expected: bool) -> None:
 
 @pytest.mark.parametrize(("fruitless", "bound"), [(1, 0.05), (2, 0.1), (3, 0.2), (8, 6.4), (9, 10.0), (100_000, 10.0)])
 def test_pauses_double_up_to_the_longest_and_are_spread_over_the_whole_of_it(fruitless: int, bound: float) -> None:
-    pauses = [
-        full_jitter(fruitless, first=0.05, longest=10.0, draw=lambda drawn=drawn: drawn) for drawn in (0.0, 0.5, 1.0)
-    ]
+    pauses = [full_jitter(fruitless, first=0.05, longest=10.0, draw=partial(float, drawn)) for drawn in (0.0, 0.5, 1.0)]
     assert pauses == pytest.approx([0.0, bound / 2, bound])

@@ -1,3 +1,4 @@
+import io
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -5,10 +6,10 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
 from moto import mock_aws
 
-from dynamodb_bulk.errors import SourceChangedError, SourceError, SourceNotFoundError
+from dynamodb_bulk.errors import SourceChangedError, SourceError, SourceNotFoundError, SourceUnavailableError
 from dynamodb_bulk.sources import local_source, s3_source
 
 CONTENT = bytes(range(256)) * 40
@@ -88,20 +89,62 @@ def test_an_object_that_may_not_be_read() -> None:
         s3_source(Denying(), "b", "k")
 
 
-class CuttingShort:
-    """An S3 client that loses the end of every answer."""
+class Breaking:
+    """An S3 client whose answers break off, or never come, for as long as there is trouble."""
+
+    def __init__(self, *trouble: bytes | Exception) -> None:
+        self.trouble = list(trouble)
+        self.calls = 0
 
     def head_object(self, **_: Any) -> Any:
         return {"ETag": '"1"', "ContentLength": 10}
 
-    def get_object(self, **_: Any) -> Any:
-        class Body:
-            def read(self) -> bytes:
-                return b"12345"
+    def get_object(self, *, Range: str, **_: Any) -> Any:
+        self.calls += 1
+        first, last = Range.removeprefix("bytes=").split("-")
+        content = self.trouble.pop(0) if self.trouble else b"0123456789"[int(first) : int(last) + 1]
+        if isinstance(content, Exception):
+            raise content
+        return {"Body": io.BytesIO(content)}
 
-        return {"Body": Body()}
+
+CUT = ConnectionClosedError(endpoint_url="http://127.0.0.1:9")
 
 
-def test_an_answer_cut_short_is_no_end_of_file() -> None:
-    with s3_source(CuttingShort(), "b", "k")() as stream, pytest.raises(SourceError, match="gave 5 bytes, not the 10"):
+@pytest.mark.parametrize("trouble", [(b"01234",), (CUT,), (CUT, b"")])
+def test_an_answer_that_breaks_off_is_asked_for_again(trouble: tuple[bytes | Exception, ...]) -> None:
+    client = Breaking(*trouble)
+    with s3_source(client, "b", "k", range_bytes=6)() as stream:
+        assert stream.read() == b"0123456789"
+    assert client.calls == 2 + len(trouble)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "message"),
+    [((b"01234",) * 9, "5 bytes came where 10 were asked for"), ((CUT,) * 9, "Connection was closed")],
+)
+def test_an_answer_cut_short_is_no_end_of_file(trouble: tuple[bytes | Exception, ...], message: str) -> None:
+    client = Breaking(*trouble)
+    with (
+        s3_source(client, "b", "k")() as stream,
+        pytest.raises(SourceUnavailableError, match=f"s3://b/k cannot be read now: {message}.*attempts: 3"),
+    ):
+        stream.read()
+    assert client.calls == 3
+
+
+def test_an_endpoint_that_does_not_answer() -> None:
+    class Silent(Breaking):
+        def head_object(self, **_: Any) -> Any:
+            raise EndpointConnectionError(endpoint_url="http://127.0.0.1:9")
+
+    with pytest.raises(SourceUnavailableError, match=r"s3://b/k cannot be read now: .*http://127\.0\.0\.1:9"):
+        s3_source(Silent(), "b", "k")
+
+
+@pytest.mark.parametrize(("code", "status", "passes"), [("SlowDown", 503, True), ("AccessDenied", 403, False)])
+def test_what_may_pass_is_told_from_what_will_not(code: str, status: int, passes: bool) -> None:
+    answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    source = s3_source(Breaking(ClientError(answer, "GetObject")), "b", "k")
+    with source() as stream, pytest.raises(SourceUnavailableError if passes else SourceError):
         stream.read()
