@@ -18,8 +18,28 @@ from backup_flows.defaults import NO_RETRY, ORDERS_TABLE
 from backup_flows.keys import rejects_key, staged_key
 from backup_flows.lease import LeaseStore
 from backup_flows.project_files import project_file, project_home
+from dynamodb_bulk.errors import (
+    AccountingError,
+    KeySchemaMismatchError,
+    SchemaError,
+    SourceError,
+    TableMissingError,
+    TooManyRejectsError,
+    WriteRefusedError,
+)
 
 log = logging.getLogger(__name__)
+
+FINAL_LOAD_ERRORS = (
+    AccountingError,
+    KeySchemaMismatchError,
+    SchemaError,
+    SourceError,
+    TableMissingError,
+    TooManyRejectsError,
+    WriteRefusedError,
+)
+"""What another try does not change. A stalled load, or a file that changed while it was read, may do better."""
 
 SCHEMA_FILE = "include/data/orders_schema.yaml"
 DEFAULT_SOURCE = "include/data/daily/order_data_{as_of}.csv"
@@ -91,7 +111,6 @@ def stage_order_file(s3: Any, *, source: str, bucket: str, key: str) -> dict[str
     :raises BadSourceError: no such file, not CSV, empty, wrong header; nothing was staged.
     """
     from dynamodb_bulk.csv_rows import inspect_header
-    from dynamodb_bulk.errors import SourceError
     from dynamodb_bulk.schema import load_schema
 
     schema = load_schema(project_file(SCHEMA_FILE))
@@ -128,13 +147,6 @@ def load_order_file(
     :raises BadLoadError: too many rows were refused (nothing was written), or the file or the table is wrong.
     """
     from dynamodb_bulk.batches import LoadSettings
-    from dynamodb_bulk.errors import (
-        KeySchemaMismatchError,
-        SchemaError,
-        SourceError,
-        TooManyRejectsError,
-        WriteRefusedError,
-    )
     from dynamodb_bulk.load import load_csv
     from dynamodb_bulk.schema import load_schema
     from dynamodb_bulk.sources import s3_source
@@ -154,7 +166,7 @@ def load_order_file(
                 settings=LoadSettings(max_reject_ratio=max_reject_ratio),
                 progress=_progress_logger(table),
             )
-        except (SourceError, SchemaError, TooManyRejectsError, KeySchemaMismatchError, WriteRefusedError) as error:
+        except FINAL_LOAD_ERRORS as error:
             raise BadLoadError(str(error)) from error
         finally:
             # Also when the load fails: the rejects are what tells why.

@@ -11,6 +11,7 @@ import textwrap
 
 import psutil
 import pytest
+
 from local_stack import (
     AWS,
     COMPONENTS,
@@ -23,7 +24,7 @@ from local_stack import (
     StackSetupError,
 )
 from stack_environment import PROJECT
-from stack_process import wait_until
+from stack_process import session_members, wait_until
 
 DAG = """
     import datetime as dt
@@ -181,9 +182,9 @@ def test_second_stack_in_one_home_is_refused(tmp_path):
         first.send_signal(signal.SIGKILL)
         first.wait()
         (orphan,) = (int(pid) for pid in json.loads((tmp_path / "stack.json").read_text())["sessions"])
-        assert psutil.pid_exists(orphan)
+        assert session_members(orphan)
         with second:
-            assert not psutil.pid_exists(orphan)
+            assert session_members(orphan) == []
         assert not (tmp_path / "stack.json").exists()
     finally:
         first.kill()
