@@ -219,7 +219,7 @@ class LocalStack:
         self._expected.add(spec.name)
         self._record()
 
-    def stop(self, grace: float = 10.0) -> list[int]:
+    def stop(self, grace: float = 5.0) -> list[int]:
         """End all processes of the stack and return the ids of any that survived (none, normally).
 
         :param grace: seconds that components get to end by themselves before they are killed.

@@ -37,7 +37,6 @@ REPORT_TASK = "report"
 PROVEN = "PROVEN"
 # How far around today the daily order files reach: what a backfill over the last month needs, and some more.
 DAILY_DAYS = 31
-GRACE_SECONDS = 8.0
 
 
 # What ends the run with one message instead of a stack trace: it names the culprit itself.
@@ -251,7 +250,7 @@ def shut_down(stack: LocalStack, daily: subprocess.Popen[bytes] | None, terminal
     if daily is not None and daily.poll() is None:
         daily.kill()
         daily.wait()
-    left = stack.stop(grace=GRACE_SECONDS)
+    left = stack.stop()
     if left:
         terminal.line(f"These processes could not be ended: {left}", "31")
         return 1

@@ -194,6 +194,8 @@ def airflow_environment(
         "TRIGGERER__JOB_HEARTBEAT_SEC": "2",
         # Seconds that a task waits for the api-server; the default of 5 is short for a busy laptop.
         "WORKERS__EXECUTION_API_TIMEOUT": "30",
+        # A worker that misses its task's very end notices at the next heartbeat; until then its slot is taken.
+        "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "LOGGING__COLORED_CONSOLE_LOG": "False",
     }

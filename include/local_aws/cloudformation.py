@@ -16,7 +16,7 @@ from moto.core.common_models import CloudFormationModel
 
 from local_aws import storage
 from local_aws.moto_fixes import cfn_roles, cfn_stacks, cfn_tables
-from local_aws.moto_fixes.cfn_properties import refuse_unserved, same_name
+from local_aws.moto_fixes.cfn_properties import refuse_unserved, same_name, undone_on_failure
 from local_aws.moto_fixes.cfn_stacks import TemplateError
 
 _TYPE: Final = "AWS::Backup::BackupVault"
@@ -57,8 +57,7 @@ class BackupVault(CloudFormationModel):
         """Return what Fn::GetAtt asks for."""
         if not self.has_cfn_attr(attribute_name):
             raise TemplateError(
-                f"Template error: resource {self.name} does not support attribute type {attribute_name} "
-                "in Fn::GetAtt"
+                f"Template error: resource {self.name} does not support attribute type {attribute_name} in Fn::GetAtt"
             )
         return self.arn if attribute_name == "BackupVaultArn" else self.name
 
@@ -80,7 +79,8 @@ class BackupVault(CloudFormationModel):
         vault = backend.create_backup_vault(
             resource_name, properties.get("BackupVaultTags", {}), properties.get("EncryptionKeyArn"), None
         )
-        _apply(backend, resource_name, {}, properties)
+        with undone_on_failure(lambda: backend.delete_backup_vault(resource_name)):
+            _apply(backend, resource_name, {}, properties)
         return cls(vault, properties)
 
     @classmethod
@@ -143,9 +143,7 @@ def _apply(backend: Any, name: str, before: Mapping[str, Any], after: Mapping[st
     _apply_access_policy(backend, name, before.get("AccessPolicy"), after.get("AccessPolicy"))
 
 
-def _apply_lock(
-    backend: Any, name: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
-) -> None:
+def _apply_lock(backend: Any, name: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> None:
     if after is not None and after != before:
         days = [after.get(key) for key in ("MinRetentionDays", "MaxRetentionDays", "ChangeableForDays")]
         backend.put_backup_vault_lock_configuration(name, *(None if n is None else int(n) for n in days))

@@ -16,6 +16,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from local_aws.admin import AdminApplication
 from local_aws.backup.responses import RELEASE_REPLIES
+from local_aws.clock import CLOCK
 from local_aws.installation import install
 from local_aws.timeline import Ticker
 
@@ -95,6 +96,10 @@ class LocalAwsServer:
 
 class RequestHandler(MotoRequestHandler):
     """moto's handler, with its log in ours: quiet, but for errors."""
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Return the `Date` of replies by our clock: it is how callers learn what time it is at AWS."""
+        return super().date_time_string(CLOCK.now().timestamp() if timestamp is None else timestamp)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         log.debug("%s %s", self.requestline, code)

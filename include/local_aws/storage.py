@@ -20,7 +20,7 @@ from moto.s3.exceptions import BucketNotEmpty
 from moto.s3.models import FakeBucket, S3Backend, s3_backends
 from moto.utilities.utils import get_partition
 
-from local_aws.moto_fixes.cfn_properties import as_bool, refuse_unserved, same_name
+from local_aws.moto_fixes.cfn_properties import as_bool, refuse_unserved, same_name, undone_on_failure
 
 _BUCKET: Final = "AWS::S3::Bucket"
 _POLICY: Final = "AWS::S3::BucketPolicy"
@@ -99,9 +99,7 @@ class BucketPolicy(CloudFormationModel):
         bucket_name = original_resource.bucket_name
         if bucket_name != cloudformation_json["Properties"]["Bucket"] and bucket_name in backend.buckets:
             backend.delete_bucket_policy(bucket_name)
-        return cls.create_from_cloudformation_json(
-            new_resource_name, cloudformation_json, account_id, region_name
-        )
+        return cls.create_from_cloudformation_json(new_resource_name, cloudformation_json, account_id, region_name)
 
     @classmethod
     def delete_from_cloudformation_json(
@@ -134,10 +132,9 @@ def install() -> None:
     ) -> FakeBucket:
         properties = cloudformation_json.get("Properties", {})
         refuse_unserved(_BUCKET, properties, _SERVED)
-        bucket: FakeBucket = stock_create(
-            cls, resource_name, {"Properties": {}}, account_id, region_name, **kwargs
-        )
-        apply_bucket_properties(_backend(account_id, region_name), resource_name, properties)
+        bucket: FakeBucket = stock_create(cls, resource_name, {"Properties": {}}, account_id, region_name, **kwargs)
+        with undone_on_failure(lambda: delete(cls, bucket.name, cloudformation_json, account_id, region_name)):
+            apply_bucket_properties(_backend(account_id, region_name), resource_name, properties)
         return bucket
 
     def update(
@@ -207,14 +204,10 @@ def _apply_versioning(backend: S3Backend, bucket_name: str, configuration: Mappi
     if configuration is not None:
         backend.put_bucket_versioning(bucket_name, configuration["Status"])
     elif backend.get_bucket_versioning(bucket_name) == "Enabled":
-        backend.put_bucket_versioning(
-            bucket_name, "Suspended"
-        )  # a versioned bucket never becomes unversioned again
+        backend.put_bucket_versioning(bucket_name, "Suspended")  # a versioned bucket never becomes unversioned again
 
 
-def _apply_public_access_block(
-    backend: S3Backend, bucket_name: str, configuration: Mapping[str, Any] | None
-) -> None:
+def _apply_public_access_block(backend: S3Backend, bucket_name: str, configuration: Mapping[str, Any] | None) -> None:
     wanted = dict.fromkeys(_PUBLIC_ACCESS, True)
     if configuration is not None:
         wanted = {name: as_bool(configuration.get(name, False)) for name in _PUBLIC_ACCESS}
@@ -290,9 +283,7 @@ def _install_permission() -> None:
         if policy is None:
             return stock(self, action, resource)
         document = json.loads(policy)
-        statements = (
-            document["Statement"] if isinstance(document["Statement"], list) else [document["Statement"]]
-        )
+        statements = document["Statement"] if isinstance(document["Statement"], list) else [document["Statement"]]
         document["Statement"] = [statement for statement in statements if not _asks_for_plain_http(statement)]
         try:
             self.policy = json.dumps(document).encode() if document["Statement"] else None

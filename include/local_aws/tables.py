@@ -56,9 +56,7 @@ class TableAlreadyExists(TableError):
         self.region = region
 
     def __str__(self) -> str:
-        return (
-            f"Table already exists: {self.table_name} ({self.region}). Restore to a new name, or delete it."
-        )
+        return f"Table already exists: {self.table_name} ({self.region}). Restore to a new name, or delete it."
 
 
 class EncryptionKeyNotFound(TableError):

@@ -79,9 +79,7 @@ class AwsBackupError(AirflowException):
 
     def to_dict(self) -> dict[str, Any]:
         """Write the error as plain JSON values, for a trigger's event."""
-        fields = {
-            key: list(value) if isinstance(value, tuple) else value for key, value in self.fields.items()
-        }
+        fields = {key: list(value) if isinstance(value, tuple) else value for key, value in self.fields.items()}
         return {"name": type(self).__name__, "fields": fields}
 
 
@@ -220,8 +218,7 @@ class AwsEndpointUnreachableError(AwsBackupError):
     def __init__(self, *, address: str, detail: str = "") -> None:
         local = not address.rstrip("/").endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
         remedy = (
-            "Start the local AWS with `python -m local_aws` (or `make run`), or correct the connection's "
-            "endpoint_url."
+            "Start the local AWS with `python -m local_aws` (or `make run`), or correct the connection's endpoint_url."
             if local
             else "Check the network, and region and credentials of the connection."
         )
@@ -257,7 +254,7 @@ class RecoveryPointNotOursError(AwsBackupError, AirflowFailException):
 
     def __init__(self, *, recovery_point_arn: str, reason: str) -> None:
         super().__init__(
-            f"Refused to delete recovery point {recovery_point_arn}: {reason}. Nothing was sent to AWS.",
+            f"Refused to delete recovery point {recovery_point_arn}: {reason}. It stays.",
             recovery_point_arn=recovery_point_arn,
             reason=reason,
         )

@@ -72,9 +72,7 @@ class IntentIdentity:
         return f"{self.base}-{generation}"
 
 
-def intent_token(
-    dag_id: str, run_id: str, task_id: str, map_index: int, resource: str, generation: int = 0
-) -> str:
+def intent_token(dag_id: str, run_id: str, task_id: str, map_index: int, resource: str, generation: int = 0) -> str:
     """Return the idempotency token of an intent, at most 50 characters of ``[a-z0-9-]``."""
     return IntentIdentity(dag_id, run_id, task_id, map_index, resource).token(generation)
 
@@ -227,9 +225,7 @@ class S3IntentStore:
                 "409",
                 "404",
             }:
-                raise IntentConflictError(
-                    key=f"s3://{self.bucket}/{key}", detail=error_code(error)
-                ) from error
+                raise IntentConflictError(key=f"s3://{self.bucket}/{key}", detail=error_code(error)) from error
             raise
         return StoredIntent(record, answer["ETag"])
 
@@ -310,9 +306,7 @@ def decide(
     if dict(record.details) != dict(details):
         return Decision(following, False, f"the recorded request was another one ({dict(record.details)})")
     if record.job_id is None:
-        return Decision(
-            record.generation, False, "a start was announced and its reply is not recorded; asking again"
-        )
+        return Decision(record.generation, False, "a start was announced and its reply is not recorded; asking again")
     if state is None:
         if (now - record.created_at).total_seconds() < NOT_FOUND_GRACE_SECONDS:
             return Decision(record.generation, True, f"job {record.job_id} was started a moment ago")

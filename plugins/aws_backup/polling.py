@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -131,7 +132,9 @@ def is_transient(error: BaseException) -> bool:
 
 def unreachable(error: BotoCoreError) -> AwsEndpointUnreachableError:
     """Make one clear line of a connection error."""
-    address = str(getattr(error, "kwargs", {}).get("endpoint_url") or "the configured endpoint")
+    # botocore names the whole request's URL; what is wrong is the host or the port.
+    url = urlsplit(str(getattr(error, "kwargs", {}).get("endpoint_url") or ""))
+    address = f"{url.scheme}://{url.netloc}" if url.netloc else "the configured endpoint"
     # The message of EndpointConnectionError only repeats the address.
     detail = "" if isinstance(error, EndpointConnectionError) else str(error)
     return AwsEndpointUnreachableError(address=address, detail=detail)

@@ -134,9 +134,7 @@ STATES: Final = MappingProxyType(
         StateKind.RESTORE_JOB: StateTable(
             success=frozenset({RestoreJobStatus.COMPLETED}),
             failure=frozenset({RestoreJobStatus.ABORTED, RestoreJobStatus.FAILED}),
-            in_progress=frozenset(
-                {RestoreJobStatus.CREATED, RestoreJobStatus.PENDING, RestoreJobStatus.RUNNING}
-            ),
+            in_progress=frozenset({RestoreJobStatus.CREATED, RestoreJobStatus.PENDING, RestoreJobStatus.RUNNING}),
         ),
         StateKind.COPY_JOB: StateTable(
             success=frozenset({CopyJobState.COMPLETED}),

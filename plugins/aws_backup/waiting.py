@@ -127,7 +127,5 @@ async def wait_async(
                 return dict(await describe(**target.arguments)) if describe else {}
             except (BotoCoreError, ClientError) as error:
                 delay = poller.after(error)
-            log.info(
-                "%s %s is %s; asking again in %.1f s", target.kind, target.subject, poller.last_state, delay
-            )
+            log.info("%s %s is %s; asking again in %.1f s", target.kind, target.subject, poller.last_state, delay)
             await sleep(delay)

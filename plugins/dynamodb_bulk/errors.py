@@ -90,3 +90,7 @@ class LoadDeadlineError(TableError):
 
 class AccountingError(BulkError):
     """The figures of a load do not add up: rows_in must be written + rejected + duplicates."""
+
+
+class CallDeadlineError(BulkError):
+    """A call did not come through before its deadline, though it was tried again and again."""

@@ -70,7 +70,6 @@ def stack(tmp_path_factory, dags):
     quick = {
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
-        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
     }
     with LocalStack(tmp_path_factory.mktemp("home"), dags_folder=dags, env=quick, parallelism=2) as running:
         yield running

@@ -1,6 +1,7 @@
 """What the CloudFormation cures share: reading properties, and refusing those that would be ignored."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from local_aws.moto_fixes.cfn_stacks import TemplateError
@@ -28,3 +29,13 @@ def as_bool(value: Any) -> bool:
 def same_name(wanted: str | None, present: str) -> bool:
     """Tell whether a resource keeps its name: an unnamed one keeps the name that it was given."""
     return wanted is None or wanted == present
+
+
+@contextmanager
+def undone_on_failure(undo: Callable[[], object]) -> Iterator[None]:
+    """Undo the making of a resource whose properties cannot be applied: the stack does not know it yet."""
+    try:
+        yield
+    except Exception:
+        undo()
+        raise

@@ -17,7 +17,7 @@ from moto.iam.exceptions import NotFoundException
 from moto.iam.models import AWSManagedPolicy, IAMBackend, Role, iam_backends
 from moto.utilities.utils import get_partition
 
-from local_aws.moto_fixes.cfn_properties import refuse_unserved, same_name
+from local_aws.moto_fixes.cfn_properties import refuse_unserved, same_name, undone_on_failure
 from local_aws.moto_fixes.cfn_stacks import TemplateError
 
 _TYPE: Final = "AWS::IAM::Role"
@@ -59,7 +59,8 @@ def install() -> None:
         _make_managed_policies(backend, properties.get("ManagedPolicyArns", []))
         at_creation = {name: value for name, value in properties.items() if name != "Policies"}
         role: Role = stock_create(cls, resource_name, {"Properties": at_creation}, account_id, region_name, **kwargs)
-        _apply_policies(backend, role, properties)
+        with undone_on_failure(lambda: delete(cls, role.name, cloudformation_json, account_id, region_name)):
+            _apply_policies(backend, role, properties)
         return role
 
     def update(
@@ -81,7 +82,7 @@ def install() -> None:
         backend.update_assume_role_policy(role.name, _document(properties["AssumeRolePolicyDocument"]))
         backend.update_role(role.name, properties.get("Description", ""), properties.get("MaxSessionDuration", _HOUR))
         backend.put_role_permissions_boundary(role.name, properties.get("PermissionsBoundary", ""))
-        role.tags = backend._tag_verification(properties.get("Tags", []))  # type: ignore[assignment]
+        role.tags = list(backend._tag_verification(properties.get("Tags", [])).values())
         _apply_policies(backend, role, properties)
         return role
 

@@ -61,7 +61,7 @@ def _mend(response: Any) -> None:
     _keep_what_cannot_be_updated(parsing)
     _reach_every_reference(parsing)
     _compare_updates(response)
-    _end_as_aws_does(models)
+    _end_as_aws_does(models, parsing)
 
 
 def _refuse_unknown_types(parsing: Any) -> None:
@@ -69,14 +69,18 @@ def _refuse_unknown_types(parsing: Any) -> None:
 
     @wraps(stock)
     def load(self: Any) -> None:
-        known = {*parsing.get_model_map(), *parsing.NULL_MODELS}
-        types = {resource["Type"] for resource in self._resource_json_map.values()}
-        unknown = sorted(name for name in types - known if not name.startswith("Custom::"))
-        if unknown:
-            raise TemplateError(f"Template format error: Unrecognized resource types: [{', '.join(unknown)}]")
+        _check_types(parsing, self._resource_json_map)
         stock(self)
 
     parsing.ResourceMap.load = load
+
+
+def _check_types(parsing: Any, resources: Mapping[str, Any]) -> None:
+    known = {*parsing.get_model_map(), *parsing.NULL_MODELS}
+    types = {resource["Type"] for resource in resources.values()}
+    unknown = sorted(name for name in types - known if not name.startswith("Custom::"))
+    if unknown:
+        raise TemplateError(f"Template format error: Unrecognized resource types: [{', '.join(unknown)}]")
 
 
 def _keep_what_cannot_be_updated(parsing: Any) -> None:
@@ -142,10 +146,10 @@ def _as_text(parameters: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in parameters.items()}
 
 
-def _end_as_aws_does(models: Any) -> None:
+def _end_as_aws_does(models: Any, parsing: Any) -> None:
     stack, backend = models.Stack, models.CloudFormationBackend
     stack.create_resources = _creation(stack.create_resources)
-    stack.update = _update(stack.update)
+    stack.update = _update(stack.update, parsing)
     stack.delete = _deletion(stack.delete)
     backend.delete_stack = _kept_when_deletion_failed(backend.delete_stack)
 
@@ -163,9 +167,10 @@ def _creation(stock: Callable[..., None]) -> Callable[..., None]:
     return create_resources
 
 
-def _update(stock: Callable[..., None]) -> Callable[..., None]:
+def _update(stock: Callable[..., None], parsing: Any) -> Callable[..., None]:
     @wraps(stock)
     def update(self: Any, template: str, *args: Any, **kwargs: Any) -> None:
+        _check_types(parsing, self.parse_template(template)["Resources"])
         before = (self.template, self.template_dict, dict(self.resource_map.input_parameters))
         try:
             stock(self, template, *args, **kwargs)

@@ -14,7 +14,7 @@ from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.dynamodb.models.table import Table
 
 from local_aws.moto_fixes import table_status
-from local_aws.moto_fixes.cfn_properties import as_bool, refuse_unserved, same_name
+from local_aws.moto_fixes.cfn_properties import as_bool, refuse_unserved, same_name, undone_on_failure
 from local_aws.moto_fixes.cfn_stacks import TemplateError
 
 _TYPE: Final = "AWS::DynamoDB::Table"
@@ -60,7 +60,8 @@ def install() -> None:
         properties = _cleaned(cloudformation_json)
         at_creation = {name: value for name, value in properties.items() if name != "SSESpecification"}
         table: Table = stock_create(cls, resource_name, {"Properties": at_creation}, account_id, region_name, **kwargs)
-        _apply_settings(dynamodb_backends[account_id][region_name], table, properties)
+        with undone_on_failure(lambda: dynamodb_backends[account_id][region_name].tables.pop(table.name)):
+            _apply_settings(dynamodb_backends[account_id][region_name], table, properties)
         return table
 
     def update(

@@ -146,8 +146,7 @@ def _undo_update(table: Table, hash_key: DynamoType, range_key: DynamoType | Non
     if before is not None:
         _place(table, hash_key, range_key, before)
     elif find(table, hash_key, range_key) is not None:
-        _take_out(table, hash_key, range_key)
-        write_journal.forget_last(table)
+        _take_out(table, hash_key, range_key)  # the journal may keep its record: nothing was there before
 
 
 def _install_transaction() -> None:

@@ -88,12 +88,6 @@ def record(table: Table, hash_key: DynamoType, range_key: DynamoType | None, bef
         records.popleft()
 
 
-def forget_last(table: Table) -> None:
-    """Drop the newest record of `table`: its write failed and was taken back."""
-    if _journal.window is not None and (records := _records_of(table)):
-        records.pop()
-
-
 def writes_after(table: Table, instant: datetime) -> Iterator[WriteRecord]:
     """Yield the writes of `table` later than `instant`, newest first."""
     for entry in reversed(_records_of(table)):

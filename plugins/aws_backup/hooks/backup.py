@@ -60,6 +60,7 @@ class BackupHook(AwsBaseHook):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["client_type"] = "backup"
         super().__init__(*args, **kwargs)
+        self._siblings: dict[str, AwsBaseHook] = {}
 
     @cached_property
     def waiter_path(self) -> Path:
@@ -79,13 +80,15 @@ class BackupHook(AwsBaseHook):
 
     def sibling(self, client_type: str) -> AwsBaseHook:
         """Return a hook for another AWS service with this hook's connection, region and settings."""
-        return AwsBaseHook(
-            aws_conn_id=self.aws_conn_id,
-            region_name=self._region_name,
-            verify=self._verify,
-            config=self._config,
-            client_type=client_type,
-        )
+        if client_type not in self._siblings:
+            self._siblings[client_type] = AwsBaseHook(
+                aws_conn_id=self.aws_conn_id,
+                region_name=self._region_name,
+                verify=self._verify,
+                config=self._config,
+                client_type=client_type,
+            )
+        return self._siblings[client_type]
 
     # -- vaults
 
@@ -187,11 +190,7 @@ class BackupHook(AwsBaseHook):
         :raises AirflowNotFoundException: if the vault does not hold it.
         """
         with self._not_found(f"recovery point {recovery_point_arn} in vault {vault}"):
-            return dict(
-                self.client.describe_recovery_point(
-                    BackupVaultName=vault, RecoveryPointArn=recovery_point_arn
-                )
-            )
+            return dict(self.client.describe_recovery_point(BackupVaultName=vault, RecoveryPointArn=recovery_point_arn))
 
     def find_recovery_point(self, vault: str, recovery_point_arn: str) -> dict[str, Any] | None:
         """Describe a recovery point, or return None if the vault does not hold it."""

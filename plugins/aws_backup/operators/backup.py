@@ -269,9 +269,7 @@ class BackupDeleteVaultOperator(BackupBaseOperator):
 
     template_fields = aws_template_fields("backup_vault_name")
 
-    def __init__(
-        self, *, backup_vault_name: str, if_missing: Literal["skip", "fail"] = "skip", **kwargs: Any
-    ) -> None:
+    def __init__(self, *, backup_vault_name: str, if_missing: Literal["skip", "fail"] = "skip", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.backup_vault_name = backup_vault_name
         self.if_missing = if_missing
@@ -540,9 +538,7 @@ class BackupStartRestoreJobOperator(BackupIntentOperator):
         """Start or adopt the restore, then wait for it if asked to."""
         _require(self, "recovery_point_arn", "iam_role_arn")
         if self.on_existing_target not in {"adopt", "refuse"}:
-            raise ValueError(
-                f"on_existing_target must be 'adopt' or 'refuse', not {self.on_existing_target!r}."
-            )
+            raise ValueError(f"on_existing_target must be 'adopt' or 'refuse', not {self.on_existing_target!r}.")
         metadata = self._restore_metadata()
         with clear_connection_errors():
             job_id = self._start_or_adopt(context, metadata)
@@ -742,18 +738,14 @@ class BackupDeleteRecoveryPointOperator(BackupWaitingOperator):
 
     def _guard(self, point: dict[str, Any]) -> None:
         tags = self.hook.get_recovery_point_tags(self.recovery_point_arn)
-        wrong = [
-            f"{key}={value}" for key, value in (self.required_tags or {}).items() if tags.get(key) != value
-        ]
+        wrong = [f"{key}={value}" for key, value in (self.required_tags or {}).items() if tags.get(key) != value]
         if wrong:
             reason = f"it does not carry the tags {', '.join(wrong)}"
             if not is_taggable(self.recovery_point_arn):
                 reason += " (AWS Backup keeps no tags of a recovery point with this kind of ARN)"
             raise RecoveryPointNotOursError(recovery_point_arn=self.recovery_point_arn, reason=reason)
         if self.is_deletable is not None and not self.is_deletable(point, tags):
-            raise RecoveryPointNotOursError(
-                recovery_point_arn=self.recovery_point_arn, reason="is_deletable says no"
-            )
+            raise RecoveryPointNotOursError(recovery_point_arn=self.recovery_point_arn, reason="is_deletable says no")
 
     def _confirm(self, *, was_expired: bool) -> None:
         if self.deferrable:

@@ -301,9 +301,7 @@ class BackupRecoveryPointDeletedTrigger(BackupBaseWaiterTrigger):
         botocore_config: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
-            target=WaitTarget.recovery_point_deletion(
-                backup_vault_name, recovery_point_arn, was_expired=was_expired
-            ),
+            target=WaitTarget.recovery_point_deletion(backup_vault_name, recovery_point_arn, was_expired=was_expired),
             return_key="recovery_point_arn",
             serialized_fields={
                 "backup_vault_name": backup_vault_name,

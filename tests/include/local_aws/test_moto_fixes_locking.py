@@ -3,14 +3,16 @@
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event, Thread
 from typing import Any
 
 import pytest
-from moto.backup.responses import BackupResponse
+from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.responses import BaseResponse
+from moto.dynamodb.responses import DynamoHandler
+from moto.sts.responses import TokenResponse
 
 from local_aws import mock_aws
+from local_aws.backup.responses import BackupResponse
 from local_aws.moto_fixes import locking
 
 THREADS = 8
@@ -72,34 +74,60 @@ def test_a_conditional_put_has_one_winner(dynamodb: Any) -> None:
     assert [sum(wins[lease * THREADS : (lease + 1) * THREADS]) for lease in range(20)] == [1] * 20
 
 
-def test_scans_stand_writes(dynamodb: Any) -> None:
-    def write_or_scan(number: int) -> int:
-        if number % 4 == 0:
-            return int(dynamodb.scan(TableName="counters", Select="COUNT")["Count"])
-        dynamodb.put_item(TableName="counters", Item={"k": {"S": str(number)}})
+def test_a_scan_stands_writes_and_sees_whole_transactions(dynamodb: Any) -> None:
+    def work(number: int) -> int:
+        if number % 2:
+            return sum(int(item["n"]["N"]) for item in dynamodb.scan(TableName="counters")["Items"])
+        moves = {f"fresh-{number}": 1, "account": -1}
+        dynamodb.transact_write_items(
+            TransactItems=[
+                {
+                    "Update": {
+                        "TableName": "counters",
+                        "Key": {"k": {"S": key}},
+                        "UpdateExpression": "ADD n :n",
+                        "ExpressionAttributeValues": {":n": {"N": str(amount)}},
+                    }
+                }
+                for key, amount in moves.items()
+            ]
+        )
         return 0
 
-    counts = in_threads(write_or_scan, 200)
+    sums = in_threads(work, 200)
 
-    assert max(counts) > 0
-    assert dynamodb.scan(TableName="counters")["Count"] == 150
+    assert set(sums) == {0}
+    assert dynamodb.scan(TableName="counters")["Count"] == 101
 
 
-@pytest.mark.parametrize("service", ["dynamodb", "backup"])
-def test_a_request_waits_for_who_holds_the_lock(dynamodb: Any, clients: Callable[..., Any], service: str) -> None:
-    call = {"dynamodb": dynamodb.list_tables, "backup": clients("backup").list_backup_vaults}[service]
-    answered = Event()
+CALLS: dict[str, tuple[type[BaseResponse], str, bool]] = {
+    "dynamodb": (DynamoHandler, "list_tables", True),
+    "backup": (BackupResponse, "list_backup_vaults", True),
+    "cloudformation": (CloudFormationResponse, "list_stacks", True),
+    "sts": (TokenResponse, "get_caller_identity", False),
+}
 
-    def ask() -> None:
-        call()
-        answered.set()
 
-    asking = Thread(target=ask)
-    with locking.state_lock:
-        asking.start()
-        assert not answered.wait(0.2)
-    asking.join(10)
-    assert answered.is_set()
+@pytest.mark.parametrize("service", CALLS)
+def test_the_requests_to_the_guarded_services_hold_the_lock(
+    dynamodb: Any, clients: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, service: str
+) -> None:
+    handler, operation, guarded = CALLS[service]
+    stock = getattr(handler, operation)
+    held = []
+
+    def watched(self: BaseResponse) -> Any:
+        with ThreadPoolExecutor(1) as other_thread:
+            free = other_thread.submit(locking.state_lock.acquire, blocking=False).result()
+            if free:
+                other_thread.submit(locking.state_lock.release).result()
+        held.append(not free)
+        return stock(self)
+
+    monkeypatch.setattr(handler, operation, watched)
+    getattr(clients(service), operation)()
+
+    assert held == [guarded]
 
 
 def test_a_request_to_another_service_does_not_wait(dynamodb: Any, clients: Callable[..., Any]) -> None:
@@ -109,10 +137,9 @@ def test_a_request_to_another_service_does_not_wait(dynamodb: Any, clients: Call
     assert identity["Account"] == "123456789012"
 
 
-def test_the_lock_is_put_in_once_and_serves_subclasses() -> None:
+def test_the_lock_is_put_in_once() -> None:
     call_action = BaseResponse.call_action
 
     locking.install()
 
     assert BaseResponse.call_action is call_action
-    assert BackupResponse.call_action is call_action

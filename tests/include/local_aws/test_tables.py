@@ -176,6 +176,7 @@ def test_a_write_to_the_restored_table_reaches_neither_snapshot_nor_source(
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
 def test_a_skewed_snapshot_leaves_the_last_writes_out(orders: Any, write: Callable[[Any], None]) -> None:
     tables.keep_write_journal(timedelta(minutes=2))
+    orders.put_item(TableName="orders", Item={**KEY, "item_id": {"S": "earlier"}})
     before = content(orders, "orders")
     control.advance_clock(timedelta(seconds=100))
     write(orders)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import boto3
 import pytest
 from aiobotocore.session import AioSession
 from airflow.sdk import Context
-from aws_backup.hooks.backup import BackupHook
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.exceptions import EndpointConnectionError
 from botocore.validate import validate_parameters
 from moto import mock_aws
+
+from aws_backup.hooks.backup import BackupHook
 
 REGION = "us-east-1"
 TABLE_ARN = "arn:aws:dynamodb:us-east-1:123456789012:table/orders"
@@ -39,6 +41,10 @@ class ApiError(Exception):
 
 NOT_FOUND = ApiError("ResourceNotFoundException", "no such thing")
 Answer = Mapping[str, Any] | Exception | Callable[[dict[str, Any]], Mapping[str, Any]]
+
+
+def _http(status: int) -> AWSResponse:
+    return AWSResponse("http://stand.in/", status, HTTPHeaders(), None)
 
 
 class FakeBackup:
@@ -95,11 +101,11 @@ class FakeBackup:
         try:
             answer = self._serve(model.name, params)
         except ApiError as error:
-            return AWSResponse(None, error.status, {}, None), {
+            return _http(error.status), {
                 "Error": {"Code": error.code, "Message": error.message},
                 "ResponseMetadata": {"HTTPStatusCode": error.status},
             }
-        return AWSResponse(None, 200, {}, None), {
+        return _http(200), {
             **answer,
             "ResponseMetadata": {"HTTPStatusCode": 200},
         }
@@ -242,14 +248,12 @@ def aws() -> Iterator[None]:
 
 def make_context(**overrides: Any) -> Context:
     """A task's context with a task instance that records XComs."""
-    ti = mock.Mock(
-        spec=["dag_id", "run_id", "task_id", "map_index", "xcom_push", "get_first_reschedule_date"]
-    )
+    ti = mock.Mock(spec=["dag_id", "run_id", "task_id", "map_index", "xcom_push", "get_first_reschedule_date"])
     ti.dag_id, ti.run_id, ti.task_id, ti.map_index = "orders", "manual__1", "back_up.start", -1
     ti.get_first_reschedule_date.return_value = None
     for name, value in overrides.items():
         setattr(ti, name, value)
-    return {"ti": ti}  # type: ignore[typeddict-item]
+    return {"ti": ti}
 
 
 @pytest.fixture
@@ -272,4 +276,4 @@ def pushed(context: Context) -> Callable[[], dict[str, Any]]:
 
 def pushed_in(context: Context) -> dict[str, Any]:
     """The XComs that were pushed."""
-    return {call.kwargs["key"]: call.kwargs["value"] for call in context["ti"].xcom_push.call_args_list}
+    return {call.kwargs["key"]: call.kwargs["value"] for call in cast("Any", context["ti"]).xcom_push.call_args_list}

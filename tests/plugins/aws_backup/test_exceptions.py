@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
 from aws_backup import exceptions
 from aws_backup.exceptions import (
     JOB_REMEDIES,

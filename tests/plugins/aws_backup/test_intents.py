@@ -9,6 +9,9 @@ from typing import Any
 
 import boto3
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from aws_backup.exceptions import IntentConflictError, IntentRecordError, UnknownStateError
 from aws_backup.intents import (
     Decision,
@@ -28,8 +31,6 @@ from aws_backup.intents import (
     resolve_intent,
 )
 from aws_backup.states import StateKind
-from hypothesis import given
-from hypothesis import strategies as st
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
 IDENTITY = IntentIdentity("orders", "manual__1", "back_up.start", -1, "arn:aws:dynamodb:::table/orders")
@@ -79,9 +80,7 @@ def attempt(store: IntentStore, jobs: Jobs, *, now: dt.datetime = NOW, **questio
 # -- tokens
 
 
-@given(
-    st.text(), st.text(), st.text(), st.integers(-1, 5000), st.text(), st.integers(0, 999_999_999)
-)
+@given(st.text(), st.text(), st.text(), st.integers(-1, 5000), st.text(), st.integers(0, 999_999_999))
 def test_a_token_is_what_aws_takes(
     dag_id: str, run_id: str, task_id: str, map_index: int, resource: str, generation: int
 ) -> None:
@@ -163,9 +162,7 @@ def test_force_key(given_value: bool | str | None, expected: str | None) -> None
 def test_decide(
     found: IntentRecord | None, state: str | None, lost: bool, force: str | None, expected: tuple[int, bool]
 ) -> None:
-    decision = decide(
-        found, kind=StateKind.BACKUP_JOB, state=state, lost=lost, force=force, details=DETAILS, now=NOW
-    )
+    decision = decide(found, kind=StateKind.BACKUP_JOB, state=state, lost=lost, force=force, details=DETAILS, now=NOW)
     assert isinstance(decision, Decision)
     assert (decision.generation, decision.adopt) == expected
     assert decision.reason
@@ -361,7 +358,7 @@ class Interfering(MemoryIntentStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self.before_write: list[Callable[[], None]] = []
+        self.before_write: list[Callable[[], object]] = []
 
     def write(self, record: IntentRecord, *, replacing: str | None) -> Any:
         if self.before_write:
@@ -371,7 +368,7 @@ class Interfering(MemoryIntentStore):
 
 def test_the_slower_of_two_takes_what_the_faster_announced() -> None:
     store, jobs = Interfering(), Jobs()
-    store.before_write.append(lambda: attempt(store, jobs) and None)
+    store.before_write.append(lambda: attempt(store, jobs))
     intent = attempt(store, jobs)
     assert (intent.job_id, intent.adopt) == ("job-0", True)
 

@@ -6,6 +6,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+
 from aws_backup import stopping
 from aws_backup.hooks.backup import BackupHook
 from aws_backup.stopping import WATCH_POLLS, stop_backup_job, stop_backup_job_async
@@ -33,9 +34,7 @@ def stop(request: pytest.FixtureRequest, hook: BackupHook) -> Any:
 def logged() -> Any:
     """The messages that the module logged."""
     with mock.patch.object(stopping, "log", spec=logging.Logger) as log:
-        yield lambda: [
-            (name, call_args[0] % tuple(call_args[1:])) for name, call_args, _ in log.method_calls
-        ]
+        yield lambda: [(name, call_args[0] % tuple(call_args[1:])) for name, call_args, _ in log.method_calls]
 
 
 def test_it_watches_until_the_job_has_ended(fake: Any, stop: Any, logged: Any) -> None:

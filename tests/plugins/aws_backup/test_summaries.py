@@ -4,6 +4,7 @@ import datetime as dt
 import json
 
 import pytest
+
 from aws_backup.summaries import summarise_backup_job, summarise_recovery_point, summarise_restore_job
 
 MADE = dt.datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=dt.UTC)

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import boto3
 import pytest
-from aws_backup.tables import table_status, target_table
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
+
+from aws_backup.tables import table_status, target_table
 
 
 def test_the_status_of_a_table_and_of_none() -> None:

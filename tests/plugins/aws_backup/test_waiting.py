@@ -4,6 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
+
 from aws_backup.exceptions import (
     AwsEndpointUnreachableError,
     BackupJobFailedError,
@@ -15,7 +17,6 @@ from aws_backup.exceptions import (
 from aws_backup.hooks.backup import BackupHook
 from aws_backup.polling import MAX_TRANSIENT_ERRORS, PollPlan
 from aws_backup.waiting import WaitTarget, wait, wait_async
-from botocore.exceptions import EndpointConnectionError
 
 PLAN = PollPlan(delay=2, max_delay=10, max_attempts=50)
 JOB = {"BackupJobId": "job-1", "RecoveryPointArn": "point"}
@@ -55,10 +56,8 @@ def test_it_waits_through_the_states_and_returns_the_last_answer(fake: Any, run:
 
 
 def test_a_bad_end_stops_at_once(fake: Any, run: Any) -> None:
-    fake.script(
-        "DescribeRestoreJob", {"Status": "RUNNING"}, {"Status": "FAILED", "StatusMessage": "no such role"}
-    )
-    with pytest.raises(RestoreJobFailedError, match="restore-1 is FAILED. AWS says: no such role"):
+    fake.script("DescribeRestoreJob", {"Status": "RUNNING"}, {"Status": "FAILED", "StatusMessage": "no such role"})
+    with pytest.raises(RestoreJobFailedError, match=r"restore-1 is FAILED\. AWS says: no such role"):
         run(WaitTarget.restore_job("restore-1"))
     assert fake.count("DescribeRestoreJob") == 2
 
@@ -98,9 +97,7 @@ def test_a_job_that_aws_never_learns_of_ends_the_wait(fake: Any, run: Any) -> No
 
 
 def test_a_recovery_point_that_is_gone_is_deleted(fake: Any, run: Any) -> None:
-    fake.script(
-        "DescribeRecoveryPoint", {"Status": "COMPLETED"}, {"Status": "DELETING"}, fake.not_found
-    )
+    fake.script("DescribeRecoveryPoint", {"Status": "COMPLETED"}, {"Status": "DELETING"}, fake.not_found)
     answer, delays = run(WaitTarget.recovery_point_deletion("orders-vault", "point"))
     assert answer == {}
     assert len(delays) == 2

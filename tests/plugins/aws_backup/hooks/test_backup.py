@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowNotFoundException
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
+
 from aws_backup.exceptions import AwsEndpointUnreachableError, RecoveryPointProtectedError
 from aws_backup.hooks.backup import (
     PROTECTED_ERROR_CODES,
@@ -14,7 +16,6 @@ from aws_backup.hooks.backup import (
     dynamodb_restore_metadata,
     is_taggable,
 )
-from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 
 READS: list[tuple[str, Callable[[BackupHook], Any]]] = [
     ("DescribeBackupVault", lambda hook: hook.get_vault("orders-vault")),
@@ -42,6 +43,7 @@ def test_a_sibling_keeps_connection_region_and_settings() -> None:
         "eu-west-1",
         False,
     )
+    assert hook.sibling("dynamodb") is sibling
     assert sibling._config is not None
     assert sibling._config.read_timeout == 7
 
@@ -127,9 +129,7 @@ def test_tags_page_to_the_end(fake: Any, hook: BackupHook) -> None:
     assert [request.get("NextToken") for request in fake.requests("ListTags")] == [None, "more"]
 
 
-def test_a_recovery_point_with_a_dynamodb_arn_has_no_tags_and_aws_is_not_asked(
-    fake: Any, hook: BackupHook
-) -> None:
+def test_a_recovery_point_with_a_dynamodb_arn_has_no_tags_and_aws_is_not_asked(fake: Any, hook: BackupHook) -> None:
     assert hook.get_recovery_point_tags(fake.plain_point_arn) == {}
     assert fake.calls == []
     assert is_taggable(fake.point_arn)
@@ -152,9 +152,7 @@ def test_starting_leaves_out_what_is_not_given(fake: Any, hook: BackupHook) -> N
     ("status", "usable"),
     [("COMPLETED", True), ("AVAILABLE", True), ("CREATING", False), ("EXPIRED", False), ("DELETING", False)],
 )
-def test_a_recovery_point_is_usable_by_its_status(
-    fake: Any, hook: BackupHook, status: str, usable: bool
-) -> None:
+def test_a_recovery_point_is_usable_by_its_status(fake: Any, hook: BackupHook, status: str, usable: bool) -> None:
     assert not hook.is_recovery_point_usable("orders-vault", fake.point_arn)
     fake.add_point(status=status)
     assert hook.is_recovery_point_usable("orders-vault", fake.point_arn) is usable
@@ -182,7 +180,7 @@ def test_a_fault_of_aws_is_no_protection(fake: Any, hook: BackupHook) -> None:
 def test_a_connection_error_is_shown_without_its_chain() -> None:
     with pytest.raises(AwsEndpointUnreachableError) as caught, clear_connection_errors():
         raise ConnectTimeoutError(endpoint_url="https://backup.us-east-1.amazonaws.com/")
-    assert caught.value.address == "https://backup.us-east-1.amazonaws.com/"
+    assert caught.value.address == "https://backup.us-east-1.amazonaws.com"
     assert caught.value.__suppress_context__
 
 
@@ -197,7 +195,5 @@ def test_a_connection_error_is_shown_without_its_chain() -> None:
         ),
     ],
 )
-def test_restore_metadata_always_names_the_encryption(
-    arguments: dict[str, str], expected: dict[str, str]
-) -> None:
+def test_restore_metadata_always_names_the_encryption(arguments: dict[str, str], expected: dict[str, str]) -> None:
     assert dynamodb_restore_metadata("t", **arguments) == expected  # type: ignore[arg-type]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import pytest
@@ -15,6 +15,8 @@ from airflow.sdk.exceptions import (
     AirflowSensorTimeout,
     TaskDeferred,
 )
+from botocore.exceptions import EndpointConnectionError
+
 from aws_backup.exceptions import (
     AwsEndpointUnreachableError,
     FinalBackupJobFailedError,
@@ -25,7 +27,6 @@ from aws_backup.exceptions import (
 )
 from aws_backup.polling import MAX_TRANSIENT_ERRORS
 from aws_backup.sensors.backup import (
-    BackupBaseSensor,
     BackupJobSensor,
     BackupRecoveryPointSensor,
     BackupRestoreJobSensor,
@@ -38,196 +39,125 @@ from aws_backup.triggers.backup import (
 
 COMMON: dict[str, Any] = {"task_id": "wait", "aws_conn_id": None, "region_name": "us-east-1"}
 POINT = {"backup_vault_name": "orders-vault", "recovery_point_arn": "point"}
-SENSORS: list[tuple[type[BackupBaseSensor], dict[str, Any], str, str, type, dict[str, Any]]] = [
-    (
-        BackupJobSensor,
-        {"backup_job_id": "job-1"},
-        "DescribeBackupJob",
-        "State",
-        BackupJobCompletedTrigger,
-        {"BackupJobId": "job-1"},
+
+
+class Case(NamedTuple):
+    """A sensor, and how AWS answers it."""
+
+    cls: Any
+    arguments: dict[str, str]
+    operation: str
+    field: str
+    in_progress: str
+    bad: str
+    trigger: type
+    described: dict[str, str]
+
+
+CASES = [
+    Case(
+        cls=BackupJobSensor,
+        arguments={"backup_job_id": "job-1"},
+        operation="DescribeBackupJob",
+        field="State",
+        in_progress="ABORTING",
+        bad="ABORTED",
+        trigger=BackupJobCompletedTrigger,
+        described={"BackupJobId": "job-1"},
     ),
-    (
-        BackupRestoreJobSensor,
-        {"restore_job_id": "restore-1"},
-        "DescribeRestoreJob",
-        "Status",
-        BackupRestoreJobCompletedTrigger,
-        {"RestoreJobId": "restore-1"},
+    Case(
+        cls=BackupRestoreJobSensor,
+        arguments={"restore_job_id": "restore-1"},
+        operation="DescribeRestoreJob",
+        field="Status",
+        in_progress="PENDING",
+        bad="FAILED",
+        trigger=BackupRestoreJobCompletedTrigger,
+        described={"RestoreJobId": "restore-1"},
     ),
-    (
-        BackupRecoveryPointSensor,
-        POINT,
-        "DescribeRecoveryPoint",
-        "Status",
-        BackupRecoveryPointAvailableTrigger,
-        {"RecoveryPointArn": "point"},
+    Case(
+        cls=BackupRecoveryPointSensor,
+        arguments=POINT,
+        operation="DescribeRecoveryPoint",
+        field="Status",
+        in_progress="CREATING",
+        bad="EXPIRED",
+        trigger=BackupRecoveryPointAvailableTrigger,
+        described={"RecoveryPointArn": "point"},
     ),
 ]
-each = pytest.mark.parametrize(
-    ("cls", "arguments", "operation", "field", "trigger", "described"),
-    SENSORS,
-    ids=[sensor[0].__name__ for sensor in SENSORS],
-)
 
 
 def refuse_connection(params: dict[str, Any]) -> dict[str, Any]:
-    from botocore.exceptions import EndpointConnectionError
-
     raise EndpointConnectionError(endpoint_url="http://127.0.0.1:5566/")
 
 
-@pytest.mark.parametrize(
-    ("cls", "fields"),
-    [
-        (BackupJobSensor, {"backup_job_id"}),
-        (BackupRestoreJobSensor, {"restore_job_id"}),
-        (BackupRecoveryPointSensor, {"backup_vault_name", "recovery_point_arn"}),
-    ],
-)
-def test_template_fields(cls: type[BackupBaseSensor], fields: set[str]) -> None:
-    assert set(cls.template_fields) == fields | {"aws_conn_id", "region_name", "verify"}
-    annotations = {name for base in cls.__mro__ for name in getattr(base, "__init__").__code__.co_varnames}
-    assert fields <= annotations
-
-
-@each
+@pytest.mark.parametrize("case", CASES, ids=[case.cls.__name__ for case in CASES])
 class TestEverySensor:
-    def test_it_is_done_when_the_state_is_good(
-        self,
-        fake: Any,
-        context: Context,
-        cls: Any,
-        arguments: Any,
-        operation: str,
-        field: str,
-        trigger: Any,
-        described: Any,
-    ) -> None:
-        fake.script(operation, {**described, field: "RUNNING" if field == "State" else "CREATING"})
-        sensor = cls(**arguments, **COMMON)
-        if cls is BackupRestoreJobSensor:
-            fake.script(operation, {**described, field: "PENDING"})
+    def test_template_fields(self, case: Case) -> None:
+        fields = {*case.arguments, "aws_conn_id", "region_name", "verify"}
+        assert set(case.cls.template_fields) == fields
+        sensor = case.cls(**case.arguments, **COMMON)
+        assert {field: getattr(sensor, field) for field in case.arguments} == case.arguments
+
+    def test_it_is_done_when_the_state_is_good(self, fake: Any, context: Context, case: Case) -> None:
+        sensor = case.cls(**case.arguments, **COMMON)
+        fake.script(case.operation, {**case.described, case.field: case.in_progress})
         assert sensor.poke(context) is False
-        fake.script(operation, {**described, field: "COMPLETED", "CreationDate": fake.now})
+        fake.script(case.operation, {**case.described, case.field: "COMPLETED", "CreationDate": fake.now})
         result = sensor.poke(context)
         assert isinstance(result, PokeReturnValue)
         assert bool(result) is True
         assert result.xcom_value["state"] == "COMPLETED"
         assert result.xcom_value["creation_date"] == fake.now.isoformat()
 
-    def test_it_defers_while_in_progress(
-        self,
-        fake: Any,
-        context: Context,
-        cls: Any,
-        arguments: Any,
-        operation: str,
-        field: str,
-        trigger: Any,
-        described: Any,
-    ) -> None:
-        state = {"BackupJobSensor": "RUNNING", "BackupRestoreJobSensor": "PENDING"}.get(
-            cls.__name__, "CREATING"
-        )
-        fake.script(operation, {**described, field: state})
-        sensor = cls(
-            **arguments, **COMMON, deferrable=True, poke_interval=5, max_poke_interval=20, timeout=600
+    def test_it_defers_while_in_progress(self, fake: Any, context: Context, case: Case) -> None:
+        fake.script(case.operation, {**case.described, case.field: case.in_progress})
+        sensor = case.cls(
+            **case.arguments, **COMMON, deferrable=True, poke_interval=5, max_poke_interval=20, timeout=600
         )
         with pytest.raises(TaskDeferred) as deferred:
             sensor.execute(context)
-        assert type(deferred.value.trigger) is trigger
+        assert type(deferred.value.trigger) is case.trigger
         assert deferred.value.method_name == "execute_complete"
         assert deferred.value.timeout == dt.timedelta(seconds=600)
         serialised = deferred.value.trigger.serialize()[1]
-        assert arguments.items() <= serialised.items()
+        assert case.arguments.items() <= serialised.items()
         assert (serialised["waiter_delay"], serialised["waiter_max_delay"]) == (5, 20)
         assert serialised["waiter_max_attempts"] * 5 > 600
         assert serialised["region_name"] == "us-east-1"
 
-    def test_what_is_done_already_needs_no_triggerer(
-        self,
-        fake: Any,
-        context: Context,
-        cls: Any,
-        arguments: Any,
-        operation: str,
-        field: str,
-        trigger: Any,
-        described: Any,
-    ) -> None:
-        fake.script(operation, {**described, field: "COMPLETED"})
-        summary = cls(**arguments, **COMMON, deferrable=True).execute(context)
+    def test_what_is_done_already_needs_no_triggerer(self, fake: Any, context: Context, case: Case) -> None:
+        fake.script(case.operation, {**case.described, case.field: "COMPLETED"})
+        summary = case.cls(**case.arguments, **COMMON, deferrable=True).execute(context)
         assert summary["state"] == "COMPLETED"
 
     @pytest.mark.parametrize("deferrable", [True, False])
-    def test_a_bad_end_fails_at_once_for_good(
-        self,
-        fake: Any,
-        context: Context,
-        cls: Any,
-        arguments: Any,
-        operation: str,
-        field: str,
-        trigger: Any,
-        described: Any,
-        deferrable: bool,
-    ) -> None:
-        state = "EXPIRED" if cls is BackupRecoveryPointSensor else "FAILED"
-        fake.script(operation, {**described, field: state, "StatusMessage": "because"})
-        with pytest.raises(AirflowFailException, match=f"is {state}. AWS says: because"):
-            cls(**arguments, **COMMON, deferrable=deferrable).execute(context)
-        assert fake.count(operation) == 1
+    def test_a_bad_end_fails_at_once_for_good(self, fake: Any, context: Context, case: Case, deferrable: bool) -> None:
+        fake.script(case.operation, {**case.described, case.field: case.bad, "StatusMessage": "because"})
+        with pytest.raises(AirflowFailException, match=f"is {case.bad}. AWS says: because"):
+            case.cls(**case.arguments, **COMMON, deferrable=deferrable).execute(context)
+        assert fake.count(case.operation) == 1
 
-    def test_an_unknown_state_fails_at_once(
-        self,
-        fake: Any,
-        context: Context,
-        cls: Any,
-        arguments: Any,
-        operation: str,
-        field: str,
-        trigger: Any,
-        described: Any,
-    ) -> None:
-        fake.script(operation, {**described, field: "HIBERNATING"})
+    def test_an_unknown_state_fails_at_once(self, fake: Any, context: Context, case: Case) -> None:
+        fake.script(case.operation, {**case.described, case.field: "HIBERNATING"})
         with pytest.raises(UnknownStateError, match="HIBERNATING"):
-            cls(**arguments, **COMMON).poke(context)
+            case.cls(**case.arguments, **COMMON).poke(context)
 
-    def test_it_refuses_to_wait_for_nothing(
-        self,
-        fake: Any,
-        context: Context,
-        cls: Any,
-        arguments: Any,
-        operation: str,
-        field: str,
-        trigger: Any,
-        described: Any,
-    ) -> None:
+    def test_it_refuses_to_wait_for_nothing(self, fake: Any, context: Context, case: Case) -> None:
         with pytest.raises(ValueError, match="nothing to wait for"):
-            cls(**dict.fromkeys(arguments, ""), **COMMON).execute(context)
+            case.cls(**dict.fromkeys(case.arguments, ""), **COMMON).execute(context)
         assert fake.calls == []
 
     def test_it_links_to_the_console(
-        self,
-        fake: Any,
-        context: Context,
-        pushed: Callable[[], dict[str, Any]],
-        cls: Any,
-        arguments: Any,
-        operation: str,
-        field: str,
-        trigger: Any,
-        described: Any,
+        self, fake: Any, context: Context, pushed: Callable[[], dict[str, Any]], case: Case
     ) -> None:
-        fake.script(operation, {**described, field: "COMPLETED"})
-        cls(**arguments, **COMMON).execute(context)
-        (link,) = cls.operator_extra_links
-        assert arguments.items() >= {
-            key: value for key, value in pushed()[link.key].items() if key in arguments
-        }.items()
-        assert link.format_link(**pushed()[link.key]).startswith("https://console.aws.amazon.com/backup/")
+        fake.script(case.operation, {**case.described, case.field: "COMPLETED"})
+        case.cls(**case.arguments, **COMMON).execute(context)
+        (link,) = case.cls.operator_extra_links
+        assert case.arguments.items() <= pushed()[link.key].items()
+        address = link.format_link(**pushed()[link.key])
+        assert address.startswith("https://console.aws.amazon.com/backup/home?region=us-east-1#/")
 
 
 @pytest.mark.parametrize(

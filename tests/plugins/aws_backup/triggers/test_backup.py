@@ -9,6 +9,7 @@ from unittest import mock
 import pytest
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.utils.state import TaskInstanceState
+
 from aws_backup.exceptions import BackupJobFailedError, error_from_event
 from aws_backup.hooks.backup import BackupHook
 from aws_backup.triggers import backup as module
@@ -66,17 +67,13 @@ class TestSerialisation:
         assert again.serialize() == (path, serialised)
         assert (again.target, again.plan) == (trigger.target, trigger.plan)
 
-    def test_defaults_survive_too(
-        self, cls: type[BackupBaseWaiterTrigger], arguments: dict[str, Any]
-    ) -> None:
+    def test_defaults_survive_too(self, cls: type[BackupBaseWaiterTrigger], arguments: dict[str, Any]) -> None:
         trigger = cls(**arguments)
         again = cls(**trigger.serialize()[1])
         assert again.serialize() == trigger.serialize()
         assert again.plan == trigger.plan
 
-    def test_the_hook_gets_the_connection(
-        self, cls: type[BackupBaseWaiterTrigger], arguments: dict[str, Any]
-    ) -> None:
+    def test_the_hook_gets_the_connection(self, cls: type[BackupBaseWaiterTrigger], arguments: dict[str, Any]) -> None:
         hook = cls(**arguments, **WAITING).hook()
         assert isinstance(hook, BackupHook)
         assert (hook.aws_conn_id, hook._region_name, hook._verify) == ("other", "eu-west-1", False)

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import WaiterError
+
 from aws_backup.hooks.backup import BackupHook
 from aws_backup.polling import STATE_FIELDS
 from aws_backup.states import STATES, Outcome, StateKind, classify
 from aws_backup.waiting import WAITER_NAMES
-from botocore.exceptions import WaiterError
 
 ARGUMENTS: dict[StateKind, dict[str, str]] = {
     StateKind.BACKUP_JOB: {"BackupJobId": "job-1"},
@@ -36,9 +37,7 @@ def answer(kind: StateKind, state: str) -> dict[str, Any]:
 def outcome(hook: BackupHook, kind: StateKind, attempts: int = 1) -> str:
     """What the waiter makes of the answers: success, failure, or more if it would go on."""
     try:
-        hook.get_waiter(WAITER_NAMES[kind]).wait(
-            **ARGUMENTS[kind], WaiterConfig={"MaxAttempts": attempts, "Delay": 0}
-        )
+        hook.get_waiter(WAITER_NAMES[kind]).wait(**ARGUMENTS[kind], WaiterConfig={"MaxAttempts": attempts, "Delay": 0})
     except WaiterError as error:
         return "more" if "Max attempts exceeded" in str(error) else "failure"
     return "success"
@@ -90,9 +89,7 @@ def test_not_found_is_retried_unless_it_is_the_aim(fake: Any, hook: BackupHook, 
         (StateKind.RECOVERY_POINT_DELETION, ["COMPLETED", "DELETING", "EXPIRED"], "failure"),
     ],
 )
-def test_a_sequence_of_states(
-    fake: Any, hook: BackupHook, kind: StateKind, states: list[str], expected: str
-) -> None:
+def test_a_sequence_of_states(fake: Any, hook: BackupHook, kind: StateKind, states: list[str], expected: str) -> None:
     fake.script(OPERATIONS[kind], *(answer(kind, state) for state in states))
     assert outcome(hook, kind, attempts=len(states)) == expected
     assert fake.count(OPERATIONS[kind]) == len(states)

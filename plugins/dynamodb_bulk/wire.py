@@ -1,0 +1,307 @@
+"""DynamoDB without boto3's request pipeline: a JSON body goes out signed, the raw answer comes back.
+
+boto3 spends most of a bulk job's processor time on validating, serialising and parsing. Here the caller
+brings the body's bytes and gets the answer's bytes. Everything else is taken from the client: endpoint,
+credentials (also those that refresh themselves), TLS settings, proxies, timeouts, user agent, and its
+``before-send`` handlers, so that what hooks itself into the client (mocks, tracing) keeps seeing each request.
+The client's own retries do not apply; see :meth:`Wire.attempt` and :meth:`Wire.call`.
+
+Failures are those that the client itself would raise: ``botocore.exceptions.ClientError`` (the subclass for
+its code, where the service model has one) for what AWS refused, and botocore's connection errors. So
+``dynamodb_bulk.patience.is_retryable`` tells, whatever the transport, which of them pass by themselves.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.LowLevelAPI.html
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import time as wall_clock
+from types import TracebackType
+from typing import Any, Protocol, Self
+from urllib.parse import urlsplit, urlunsplit
+
+import orjson
+from botocore import UNSIGNED, xform_name
+from botocore.awsrequest import AWSPreparedRequest, HeadersDict
+from botocore.client import BaseClient
+from botocore.exceptions import ChecksumError, ClientError
+from botocore.parsers import ResponseParserError
+
+from dynamodb_bulk.errors import CallDeadlineError, UnknownSignatureError
+from dynamodb_bulk.links import Answer, Link, open_link
+from dynamodb_bulk.patience import TRANSPORT_ERRORS, Effects, error_code, full_jitter, is_retryable
+from dynamodb_bulk.signing import Signer
+
+EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "UnrecognizedClientException"})
+
+_FIRST_ERROR = 300
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 10.0
+_NO_LIMIT = 86_400.0
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Transport(Protocol):
+    """Calls DynamoDB's operations with JSON bodies; may be used by many threads at once."""
+
+    def attempt(self, operation: str, body: bytes, *, timeout: float | None = None) -> bytes:
+        """Call an operation once, see :meth:`Wire.attempt`."""
+        ...
+
+    def call(self, operation: str, body: bytes, *, deadline: float | None = None) -> bytes:
+        """Call an operation until it comes through, see :meth:`Wire.call`."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections that idle."""
+        ...
+
+
+def open_transport(client: Any, *, pool: int = 8, effects: Effects | None = None) -> Transport:
+    """Return the wire for a client of botocore's, and an adapter for anything else that has its methods.
+
+    Args:
+        client: boto3's low-level DynamoDB client; or an object with the same methods, such as DAX's client.
+        pool: connections kept open while they idle.
+        effects: clock, sleep and chance.
+    """
+    if isinstance(client, BaseClient):
+        return Wire(client, pool=pool, effects=effects)
+    return ClientTransport(client, effects=effects)
+
+
+class _Patient:
+    """Repeats attempts; what is repeated is for the subclass to say."""
+
+    def __init__(self, effects: Effects | None) -> None:
+        self._effects = effects or Effects()
+
+    def attempt(self, operation: str, body: bytes, *, timeout: float | None = None) -> bytes:
+        """Call an operation once."""
+        raise NotImplementedError
+
+    def call(self, operation: str, body: bytes, *, deadline: float | None = None) -> bytes:
+        """Call an operation until it comes through, with full-jitter pauses between the attempts.
+
+        Repeated is what passes by itself: throttling, a server's error, a lost connection, a damaged answer.
+        Only operations that may safely run twice should be called so.
+
+        Args:
+            operation: the operation's name, such as ``Scan``.
+            body: the request as JSON.
+            deadline: the moment, by the clock of `effects`, at which to give up; None to go on for ever.
+
+        Returns:
+            The answer's body.
+
+        Raises:
+            CallDeadlineError: the deadline has come; its cause is the last failure.
+            botocore.exceptions.ClientError: AWS refused the call for good.
+        """
+        effects = self._effects
+        fruitless = 0
+        while True:
+            left = None if deadline is None else deadline - effects.clock()
+            try:
+                return self.attempt(operation, body, timeout=left)
+            except (ClientError, *TRANSPORT_ERRORS) as error:
+                if not is_retryable(error):
+                    raise
+                fruitless += 1
+                pause = full_jitter(fruitless, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE, draw=effects.draw)
+                if deadline is not None and effects.clock() + pause >= deadline:
+                    raise CallDeadlineError(
+                        f"{operation} did not come through in {fruitless} attempts before its deadline; the last "
+                        f"failure: {error}. Check the endpoint and the table's capacity, or allow more time."
+                    ) from error
+                effects.sleep(pause)
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """Where and how requests of one operation go."""
+
+    url: str
+    head: bytes
+    headers: Mapping[str, str]
+    signer: Signer | None
+    event: str
+
+
+class Wire(_Patient):
+    """Sends signed JSON to DynamoDB over connections of its own; may be used by many threads at once.
+
+    Args:
+        client: boto3's low-level DynamoDB client, which says where, as whom and how.
+        pool: connections kept open while they idle; more threads than that open and close their own.
+        effects: clock, sleep and chance of :meth:`call`.
+        clock: seconds since 1970, for signatures.
+    """
+
+    def __init__(
+        self,
+        client: BaseClient,
+        *,
+        pool: int = 8,
+        effects: Effects | None = None,
+        clock: Callable[[], float] = wall_clock,
+    ) -> None:
+        super().__init__(effects)
+        self._client: Any = client
+        self._pool = pool
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._routes: dict[str, _Route] = {}
+        self._links: dict[str, Link] = {}
+
+    def attempt(self, operation: str, body: bytes, *, timeout: float | None = None) -> bytes:
+        """Call an operation once and return the answer's body.
+
+        The one thing that is repeated here is a request that came back as expired: it is sent once more with
+        fresh credentials, if there are any.
+
+        Args:
+            operation: the operation's name, such as ``BatchWriteItem``.
+            body: the request as JSON in UTF-8.
+            timeout: seconds that it may take in all; the client's own timeouts hold besides.
+
+        Raises:
+            botocore.exceptions.ClientError: AWS refused the call.
+            botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError: the connection failed.
+            botocore.exceptions.ChecksumError: the answer was damaged on its way.
+            botocore.exceptions.NoCredentialsError: the client has no credentials.
+        """
+        route = self._routes.get(operation) or self._make_route(operation, body)
+        answer = self._send(route, body, timeout)
+        if answer.status < _FIRST_ERROR:
+            return answer.body
+        error = self._error(operation, answer)
+        if error_code(error) not in EXPIRED_CODES or not self._renew_credentials():
+            raise error
+        answer = self._send(route, body, timeout)
+        if answer.status < _FIRST_ERROR:
+            return answer.body
+        raise self._error(operation, answer)
+
+    def close(self) -> None:
+        """Close the connections that idle."""
+        for link in self._links.values():
+            link.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _send(self, route: _Route, body: bytes, timeout: float | None) -> Answer:
+        signed = b"" if route.signer is None else route.signer.sign(body)
+        request = _PreparedWhenLookedAt(route, signed, body)
+        answer = self._ask_handlers(route.event, request)
+        if answer is None:
+            seen = request.made
+            head = b"%bContent-Length: %d\r\n%b\r\n" % (route.head, len(body), signed) if seen is None else _head(seen)
+            link = self._links[route.url]
+            answer = link.send(head, request.prepare, body, _NO_LIMIT if timeout is None else timeout)
+        _check_crc32(answer)
+        return answer
+
+    def _ask_handlers(self, event: str, request: Any) -> Answer | None:
+        """Show the request to what hooked itself into the client; return an answer that it gave instead."""
+        for _, answer in self._client.meta.events.emit(event, request=request):
+            if answer is not None:
+                headers = {name.lower(): str(value) for name, value in answer.headers.items()}
+                return Answer(answer.status_code, headers, answer.content)
+        return None
+
+    def _error(self, operation: str, answer: Answer) -> ClientError:
+        """Return the error that the client would raise for an answer."""
+        client = self._client
+        name = operation
+        response = {
+            "status_code": answer.status,
+            "headers": HeadersDict(answer.headers),
+            "body": answer.body,
+            "context": {"operation_name": name},
+        }
+        shape = client.meta.service_model.operation_model(name).output_shape
+        try:
+            parsed = client._response_parser.parse(response, shape)
+        except ResponseParserError:
+            text = answer.body[:_SHOWN_BYTES].decode("utf-8", "replace")
+            parsed = {
+                "Error": {"Code": str(answer.status), "Message": text},
+                "ResponseMetadata": {"HTTPStatusCode": answer.status, "HTTPHeaders": dict(answer.headers)},
+            }
+        kind = client.exceptions.from_code(error_code_of(parsed))
+        error: ClientError = kind(parsed, name)
+        return error
+
+    def _renew_credentials(self) -> bool:
+        """Get other credentials than those that AWS called expired; tell whether there are any."""
+        credentials = self._client._request_signer._credentials
+        refresh = getattr(credentials, "_protected_refresh", None)
+        if refresh is None:
+            return False
+        with self._lock:
+            ...
+        return True
+
+    # --- routes -------------------------------------------------------------------------------------
+
+    def _make_route(self, operation: str, body: bytes) -> _Route:
+        client = self._client
+        model = client.meta.service_model.operation_model(operation)
+        context: dict[str, Any] = {"client_region": client.meta.region_name, "client_config": client.meta.config}
+        base, extra, _ = client._resolve_endpoint_ruleset(model, orjson.loads(body), context)
+        url = urljoin(base if urlsplit(base).path else base + "/", urlsplit(base).path or "/")
+        metadata = client.meta.service_model.metadata
+        headers = {
+            "Host": _host(url),
+            "X-Amz-Target": f"{metadata['targetPrefix']}.{model.name}",
+            "Content-Type": f"application/x-amz-json-{metadata['jsonVersion']}",
+            **{name: ",".join(values) for name, values in extra.items()},
+        }
+        signer = self._make_signer(url, headers, context)
+        unsigned = {"User-Agent": str(client.meta.config.user_agent or ""), "Accept-Encoding": "identity"}
+        sent = {**headers, **unsigned}
+        target = urlsplit(url).path
+        lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items()), ""]
+        route = _Route(
+            url=url,
+            head="\r\n".join(lines).encode("latin-1"),
+            headers=sent,
+            signer=signer,
+            event=f"before-send.{client.meta.service_model.service_id.hyphenize()}.{operation}",
+        )
+        with self._lock:
+            if url not in self._links:
+                session = client._endpoint.http_session
+                self._links[url] = open_link(session, url, pool=self._pool, config=client.meta.config)
+            return self._routes.setdefault(operation, route)
+
+    def _make_signer(self, url: str, headers: Mapping[str, str], context: Mapping[str, Any]) -> Signer | None:
+        request_signer = self._client._request_signer
+        version = context.get("auth_type") or request_signer.signature_version
+        if version is UNSIGNED or version == "none":
+            return None
+        if version != "v4":
+            raise UnknownSignatureError(
+                f"The client signs with {version!r}; this transport knows 'v4' only. Drop signature_version from "
+                "the client's configuration."
+            )
+        signing = context.get("signing", {})
+        return Signer(
+            request_signer._credentials,
+            region=signing.get("region", request_signer.region_name),
+            service=signing.get("signing_name", request_signer.signing_name),
+            path=urlsplit(url).path,
+            headers=headers,
+            clock=self._clock,
+        )

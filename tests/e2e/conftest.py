@@ -1,0 +1,304 @@
+"""Real Airflow processes beside a local AWS, and helpers that look at both from outside, as a person would.
+
+Most tests share one Airflow. Each of them gets a *site* on it: a CloudFormation stack of its own, with table,
+vault, bucket and leases, so that what one test breaks no other test sees.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data.generate_orders import COLUMNS, generate_rows, to_csv
+from local_stack import LocalStack
+from run_local import failure_text
+from stack_environment import PROJECT
+from stack_process import wait_until
+
+STORY = "orders_backup_restore"
+TEMPLATE = PROJECT / "include" / "cloudformation" / "orders_backup.yaml"
+E2E_DAGS = Path(__file__).parent / "dags"
+RUN_SECONDS = 480
+"""Limit of one run on a busy machine; a quiet one needs a tenth of it."""
+TASK_SECONDS = 240
+LEASE_SECONDS = 20
+
+# What takes minutes by default takes seconds here: finding lost workers and triggerers, retrying, leases.
+IMPATIENT = {
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+    "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
+    "AIRFLOW__CORE__MAX_TASK_RETRY_DELAY": "8",
+    "AIRFLOW__BACKUP_FLOWS__LEASE_SECONDS": str(LEASE_SECONDS),
+    "AIRFLOW__BACKUP_FLOWS__LEASE_POLL_SECONDS": "1",
+}
+
+Key = tuple[str, str]
+Content = dict[Key, dict[str, Any]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what shares the long-lived Airflow last: what starts one of its own then has the machine for itself."""
+    items.sort(key=lambda item: "airflow" in getattr(item, "fixturenames", ()))
+
+
+class Orders:
+    """Daily order files in one folder, and what loading them makes of a table, worked out from the files alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.source = str(folder / "order_data_{as_of}.csv")
+
+    def write(self, day: date, orders: int = 30) -> Path:
+        """Write one day's file and return its path."""
+        path = Path(self.source.replace("{as_of}", day.isoformat()))
+        path.write_bytes(to_csv(generate_rows(day, orders=orders)))
+        return path
+
+    def after(self, *days: date) -> Content:
+        """Return what a table holds after the files of these days were loaded, in this order."""
+        content: Content = {}
+        for day in days:
+            content |= file_content(Path(self.source.replace("{as_of}", day.isoformat())))
+        return content
+
+
+def file_content(path: Path) -> Content:
+    """Return the items that a file makes, by key; the last row of a key wins, an empty cell is no attribute."""
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        return {
+            (row["order_id"], row["item_id"]): {
+                name: Decimal(value) if name == "amount" else value for name, value in row.items() if value
+            }
+            for row in csv.DictReader(stream)
+        }
+
+
+class Site:
+    """One deployment of the CloudFormation stack on a running Airflow's local AWS."""
+
+    def __init__(self, stack: LocalStack, name: str) -> None:
+        self.stack = stack
+        self.name = name
+        (described,) = stack.aws_client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        made = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+        self.bucket: str = made["BucketName"]
+        self.table: str = made["TableName"]
+        self.table_arn: str = made["TableArn"]
+        self.vault: str = made["VaultName"]
+        self.role_arn: str = made["BackupRoleArn"]
+        self.lease_table: str = made["LeaseTableName"]
+        self.s3 = stack.aws_client("s3")
+        self.dynamodb = stack.aws_client("dynamodb")
+        self.backup = stack.aws_client("backup")
+
+    # --- runs -------------------------------------------------------------------------------------------
+
+    def conf(self, source: str | Path, **params: Any) -> dict[str, Any]:
+        """Return the params of a run that works here."""
+        return {"stack_name": self.name, "settle_seconds": 0, "source": str(source), **params}
+
+    def start(self, source: str | Path, day: date | None = None, *, dag_id: str = STORY, **params: Any) -> str:
+        """Trigger a run over the REST API and return its id; with a day, that is its logical date."""
+        return self.stack.trigger_dag(dag_id, self.conf(source, **params), f"{day}T06:00:00Z" if day else None)
+
+    def wait(self, run_id: str, *, dag_id: str = STORY) -> str:
+        """Wait for a run's end and return its state."""
+        return self.stack.wait_run(dag_id, run_id, timeout=RUN_SECONDS)
+
+    def proven(self, run_id: str, *, dag_id: str = STORY) -> dict[str, Any]:
+        """Wait for a run's end, make sure that it is PROVEN, and return its report."""
+        state = self.wait(run_id, dag_id=dag_id)
+        assert state == "success", failure_text(self.stack, dag_id, run_id)
+        report = self.xcom(run_id, "report", dag_id=dag_id)
+        assert report["verdict"] == "PROVEN", report
+        return report
+
+    def reach(self, run_id: str, task_id: str, *states: str, dag_id: str = STORY) -> dict[str, Any]:
+        """Wait until a task of a run is in one of some states."""
+        return self.stack.wait_task(dag_id, run_id, task_id, states, timeout=TASK_SECONDS)
+
+    def task(self, run_id: str, task_id: str, *, dag_id: str = STORY) -> dict[str, Any]:
+        """Return a task instance."""
+        return self.stack.rest.task_instance(dag_id, run_id, task_id)
+
+    def xcom(self, run_id: str, task_id: str, key: str = "return_value", *, dag_id: str = STORY) -> Any:
+        """Return an XCom value."""
+        value = self.stack.rest.xcom(dag_id, run_id, task_id, key)
+        return json.loads(value) if isinstance(value, str) and value[:1] in "[{" else value
+
+    def fence(self, run_id: str, *, dag_id: str = STORY) -> int:
+        """Return the fencing number under which a run held its table's lease."""
+        return int(self.xcom(run_id, "acquire_lease", dag_id=dag_id)["fence"])
+
+    # --- AWS --------------------------------------------------------------------------------------------
+
+    def content(self, table: str | None = None) -> Content:
+        """Return what a table holds, by key, in the attributes that order files have."""
+        pages = self.dynamodb.get_paginator("scan").paginate(TableName=table or self.table, ConsistentRead=True)
+        return {
+            (item["order_id"]["S"], item["item_id"]["S"]): {
+                name: Decimal(item[name]["N"]) if name == "amount" else item[name]["S"]
+                for name in COLUMNS
+                if name in item
+            }
+            for page in pages
+            for item in page["Items"]
+        }
+
+    def backup_jobs(self) -> list[dict[str, Any]]:
+        """Return all backup jobs of the table, oldest first."""
+        jobs: list[dict[str, Any]] = []
+        for page in self.backup.get_paginator("list_backup_jobs").paginate(ByResourceArn=self.table_arn):
+            jobs += page["BackupJobs"]
+        return sorted(jobs, key=lambda job: job["CreationDate"])
+
+    def wait_backup_job(self) -> dict[str, Any]:
+        """Wait until the table has its first backup job, and return that."""
+        (job,) = wait_until(self.backup_jobs, timeout=TASK_SECONDS, what=f"a backup job of {self.table}")
+        return job
+
+    def recovery_points(self) -> list[str]:
+        """Return the ARNs of all recovery points in the vault."""
+        pages = self.backup.get_paginator("list_recovery_points_by_backup_vault")
+        return [
+            point["RecoveryPointArn"]
+            for page in pages.paginate(BackupVaultName=self.vault)
+            for point in page["RecoveryPoints"]
+        ]
+
+    def restored_tables(self) -> list[str]:
+        """Return the names of all tables that were restored from this site's table."""
+        return [
+            name
+            for page in self.dynamodb.get_paginator("list_tables").paginate()
+            for name in page["TableNames"]
+            if name.startswith(f"{self.table}-restored-")
+        ]
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return the keys of the bucket below a prefix."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+    def read(self, address: str) -> bytes:
+        """Return an object of the bucket, by key or ``s3://`` address."""
+        key = address.removeprefix(f"s3://{self.bucket}/")
+        return self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+
+    def lease(self) -> dict[str, Any]:
+        """Return the lease of the table: its owner (None if free), fencing number and the runs that wait."""
+        key = {"table_name": {"S": self.table}}
+        item = self.dynamodb.get_item(TableName=self.lease_table, Key=key, ConsistentRead=True).get("Item", {})
+        return {
+            "owner": item.get("owner", {}).get("S"),
+            "fence": int(item.get("fence", {"N": "0"})["N"]),
+            "queue": sorted(item.get("queue", {"M": {}})["M"]),
+        }
+
+
+def deploy(stack: LocalStack, name: str) -> Site:
+    """Deploy the project's CloudFormation template under a name, everything in it named after that."""
+    cloudformation = stack.aws_client("cloudformation")
+    names = {"TableName": name, "LeaseTableName": f"{name}-leases", "VaultName": f"{name}-vault"}
+    cloudformation.create_stack(
+        StackName=name,
+        TemplateBody=TEMPLATE.read_text(encoding="utf-8"),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in names.items()],
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+    )
+    waiter = cloudformation.get_waiter("stack_create_complete")
+    waiter.wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+    return Site(stack, name)
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """The Airflow that most tests share. No DAG runs by its schedule."""
+    bundle = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    bundles = [
+        {"name": "project", "classpath": bundle, "kwargs": {}},
+        {"name": "e2e", "classpath": bundle, "kwargs": {"path": str(E2E_DAGS)}},
+    ]
+    with LocalStack(
+        tmp_path_factory.mktemp("airflow"),
+        aws_args=["--job-seconds=2", "--restore-seconds=2", "--delete-seconds=1"],
+        env=IMPATIENT | {"AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles)},
+        schedule=False,
+    ) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def site_names() -> Iterator[str]:
+    return (f"shop{number}" for number in count(1))
+
+
+@pytest.fixture
+def new_site(airflow: LocalStack, site_names: Iterator[str]) -> Callable[[], Site]:
+    """A function that deploys a further site."""
+    return lambda: deploy(airflow, next(site_names))
+
+
+@pytest.fixture
+def site(new_site: Callable[[], Site]) -> Site:
+    """A site that no other test has seen."""
+    return new_site()
+
+
+@pytest.fixture
+def orders(tmp_path: Path) -> Orders:
+    """An empty folder for daily order files."""
+    return Orders(tmp_path)
+
+
+@pytest.fixture
+def held_clock(airflow: LocalStack) -> Callable[[], Any]:
+    """A context manager that stops the local AWS's clock: jobs stand still until it goes on.
+
+    Its value is a function that moves the clock by some seconds. Going on must not be going back, so it takes
+    no more of them than have passed on the machine meanwhile.
+    """
+
+    def advance(seconds: float) -> None:
+        airflow.aws_admin("POST", "/local-aws/clock", {"advance_seconds": seconds})
+
+    @contextmanager
+    def hold() -> Iterator[Callable[[float], None]]:
+        airflow.aws_admin("POST", "/local-aws/clock", {"mode": "manual"})
+        try:
+            yield advance
+        finally:
+            airflow.aws_admin("POST", "/local-aws/clock", {"mode": "real"})
+
+    return hold
+
+
+@pytest.fixture
+def aws_settings(airflow: LocalStack) -> Iterator[Callable[..., None]]:
+    """A function that changes settings of the local AWS; they are put back after the test."""
+    before = airflow.aws_admin("GET", "/local-aws/settings")
+    yield lambda **values: airflow.aws_admin("POST", "/local-aws/settings", values)
+    airflow.aws_admin("POST", "/local-aws/settings", before)
+
+
+@pytest.fixture(scope="session", name="file_content")
+def file_content_fixture() -> Callable[[Path], Content]:
+    """The function that works out what a file makes of a table."""
+    return file_content
+
+
+@pytest.fixture(scope="session")
+def make_site(airflow: LocalStack) -> Callable[[str], Site]:
+    """A function that looks at a site which something else deployed."""
+    return lambda name: Site(airflow, name)
