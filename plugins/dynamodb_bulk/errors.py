@@ -94,3 +94,7 @@ class AccountingError(BulkError):
 
 class CallDeadlineError(BulkError):
     """A call did not come through before its deadline, though it was tried again and again."""
+
+
+class UnknownSignatureError(BulkError):
+    """The client is set to a way of signing that the raw transport does not know."""

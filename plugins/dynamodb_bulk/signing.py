@@ -32,6 +32,13 @@ class Credentials(Protocol):
         ...
 
 
+class Signed(NamedTuple):
+    """Header lines, each with its line end, that make a request authentic, and whose credentials they carry."""
+
+    lines: bytes
+    credentials: ReadOnlyCredentials | None
+
+
 class _Moment(NamedTuple):
     """What all requests of one second and one set of credentials share."""
 
@@ -73,8 +80,8 @@ class Signer:
         self._clock = clock
         self._moment: _Moment | None = None
 
-    def sign(self, body: bytes) -> bytes:
-        """Return the header lines (each with its line end) that make a request with `body` authentic.
+    def sign(self, body: bytes) -> Signed:
+        """Return the header lines that make a request with `body` authentic.
 
         Raises:
             botocore.exceptions.NoCredentialsError: there are no credentials.
@@ -90,7 +97,7 @@ class Signer:
         canonical.update(sha256(body).hexdigest().encode())
         to_sign = moment.to_sign + canonical.hexdigest()
         signature = hmac.digest(moment.key, to_sign.encode(), "sha256").hex()
-        return moment.lines + signature.encode() + b"\r\n"
+        return Signed(moment.lines + signature.encode() + b"\r\n", credentials)
 
     def _prepare(self, second: int, credentials: ReadOnlyCredentials) -> _Moment:
         stamp = datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H%M%SZ")

@@ -21,20 +21,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import time as wall_clock
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import orjson
 from botocore import UNSIGNED, xform_name
 from botocore.awsrequest import AWSPreparedRequest, HeadersDict
 from botocore.client import BaseClient
+from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ChecksumError, ClientError
 from botocore.parsers import ResponseParserError
 
 from dynamodb_bulk.errors import CallDeadlineError, UnknownSignatureError
 from dynamodb_bulk.links import Answer, Link, open_link
 from dynamodb_bulk.patience import TRANSPORT_ERRORS, Effects, error_code, full_jitter, is_retryable
-from dynamodb_bulk.signing import Signer
+from dynamodb_bulk.signing import Signed, Signer
 
 EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "UnrecognizedClientException"})
 
@@ -42,6 +43,8 @@ _FIRST_ERROR = 300
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 10.0
 _NO_LIMIT = 86_400.0
+_SHOWN_BYTES = 200
+_UNSIGNED = Signed(b"", None)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -155,6 +158,7 @@ class Wire(_Patient):
         self._pool = pool
         self._clock = clock
         self._lock = threading.Lock()
+        self._renewal = threading.Lock()
         self._routes: dict[str, _Route] = {}
         self._links: dict[str, Link] = {}
 
@@ -176,13 +180,13 @@ class Wire(_Patient):
             botocore.exceptions.NoCredentialsError: the client has no credentials.
         """
         route = self._routes.get(operation) or self._make_route(operation, body)
-        answer = self._send(route, body, timeout)
+        answer, used = self._send(route, body, timeout)
         if answer.status < _FIRST_ERROR:
             return answer.body
         error = self._error(operation, answer)
-        if error_code(error) not in EXPIRED_CODES or not self._renew_credentials():
+        if error_code(error) not in EXPIRED_CODES or used is None or not self._renew_credentials(used):
             raise error
-        answer = self._send(route, body, timeout)
+        answer, _ = self._send(route, body, timeout)
         if answer.status < _FIRST_ERROR:
             return answer.body
         raise self._error(operation, answer)
@@ -200,58 +204,59 @@ class Wire(_Patient):
     ) -> None:
         self.close()
 
-    def _send(self, route: _Route, body: bytes, timeout: float | None) -> Answer:
-        signed = b"" if route.signer is None else route.signer.sign(body)
-        request = _PreparedWhenLookedAt(route, signed, body)
+    def _send(self, route: _Route, body: bytes, timeout: float | None) -> tuple[Answer, ReadOnlyCredentials | None]:
+        signed = _UNSIGNED if route.signer is None else route.signer.sign(body)
+        request = _Prepared(route, signed.lines, body)
         answer = self._ask_handlers(route.event, request)
         if answer is None:
-            seen = request.made
-            head = b"%bContent-Length: %d\r\n%b\r\n" % (route.head, len(body), signed) if seen is None else _head(seen)
-            link = self._links[route.url]
-            answer = link.send(head, request.prepare, body, _NO_LIMIT if timeout is None else timeout)
+            limit = _NO_LIMIT if timeout is None else timeout
+            answer = self._links[route.url].send(request.head(), request.get, request.payload(), limit)
         _check_crc32(answer)
-        return answer
+        return answer, signed.credentials
 
-    def _ask_handlers(self, event: str, request: Any) -> Answer | None:
+    def _ask_handlers(self, event: str, request: _Prepared) -> Answer | None:
         """Show the request to what hooked itself into the client; return an answer that it gave instead."""
         for _, answer in self._client.meta.events.emit(event, request=request):
             if answer is not None:
-                headers = {name.lower(): str(value) for name, value in answer.headers.items()}
+                headers = {name.lower(): _text(value) for name, value in answer.headers.items()}
                 return Answer(answer.status_code, headers, answer.content)
         return None
 
     def _error(self, operation: str, answer: Answer) -> ClientError:
         """Return the error that the client would raise for an answer."""
         client = self._client
-        name = operation
         response = {
             "status_code": answer.status,
             "headers": HeadersDict(answer.headers),
             "body": answer.body,
-            "context": {"operation_name": name},
+            "context": {"operation_name": operation},
         }
-        shape = client.meta.service_model.operation_model(name).output_shape
         try:
-            parsed = client._response_parser.parse(response, shape)
+            parsed = client._response_parser.parse(
+                response, client.meta.service_model.operation_model(operation).output_shape
+            )
         except ResponseParserError:
             text = answer.body[:_SHOWN_BYTES].decode("utf-8", "replace")
             parsed = {
                 "Error": {"Code": str(answer.status), "Message": text},
                 "ResponseMetadata": {"HTTPStatusCode": answer.status, "HTTPHeaders": dict(answer.headers)},
             }
-        kind = client.exceptions.from_code(error_code_of(parsed))
-        error: ClientError = kind(parsed, name)
+        error: ClientError = client.exceptions.from_code(parsed.get("Error", {}).get("Code"))(parsed, operation)
         return error
 
-    def _renew_credentials(self) -> bool:
+    def _renew_credentials(self, used: ReadOnlyCredentials) -> bool:
         """Get other credentials than those that AWS called expired; tell whether there are any."""
         credentials = self._client._request_signer._credentials
-        refresh = getattr(credentials, "_protected_refresh", None)
-        if refresh is None:
-            return False
-        with self._lock:
-            ...
-        return True
+        with self._renewal:
+            if credentials.get_frozen_credentials() != used:
+                return True
+            # AWS is right about the expiry and botocore's record of it is not: have them fetched anew.
+            refresh = getattr(credentials, "_protected_refresh", None)
+            if refresh is None:
+                return False
+            with credentials._refresh_lock:
+                refresh(is_mandatory=True)
+            return bool(credentials.get_frozen_credentials() != used)
 
     # --- routes -------------------------------------------------------------------------------------
 
@@ -260,7 +265,8 @@ class Wire(_Patient):
         model = client.meta.service_model.operation_model(operation)
         context: dict[str, Any] = {"client_region": client.meta.region_name, "client_config": client.meta.config}
         base, extra, _ = client._resolve_endpoint_ruleset(model, orjson.loads(body), context)
-        url = urljoin(base if urlsplit(base).path else base + "/", urlsplit(base).path or "/")
+        parts = urlsplit(base)
+        url = urlunsplit((parts.scheme, parts.netloc, parts.path or "/", "", ""))
         metadata = client.meta.service_model.metadata
         headers = {
             "Host": _host(url),
@@ -271,11 +277,9 @@ class Wire(_Patient):
         signer = self._make_signer(url, headers, context)
         unsigned = {"User-Agent": str(client.meta.config.user_agent or ""), "Accept-Encoding": "identity"}
         sent = {**headers, **unsigned}
-        target = urlsplit(url).path
-        lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items()), ""]
         route = _Route(
             url=url,
-            head="\r\n".join(lines).encode("latin-1"),
+            head=_lines(url, sent),
             headers=sent,
             signer=signer,
             event=f"before-send.{client.meta.service_model.service_id.hyphenize()}.{operation}",
@@ -305,3 +309,101 @@ class Wire(_Patient):
             headers=headers,
             clock=self._clock,
         )
+
+
+class _Prepared:
+    """A request as handlers know it, made only once one of them looks at it.
+
+    What they change (a header more, say) is what goes out; the signature is made before, as botocore does it.
+    """
+
+    def __init__(self, route: _Route, signed: bytes, body: bytes) -> None:
+        set_ = object.__setattr__
+        set_(self, "_route", route)
+        set_(self, "_signed", signed)
+        set_(self, "_body", body)
+        set_(self, "_made", None)
+
+    def get(self) -> AWSPreparedRequest:
+        """Return the request in botocore's form."""
+        made: AWSPreparedRequest | None = self._made
+        if made is None:
+            lines = (line.partition(": ") for line in self._signed.decode("utf-8").splitlines())
+            headers = HeadersDict({**self._route.headers, **{name: value for name, _, value in lines}})
+            headers["Content-Length"] = str(len(self._body))
+            made = AWSPreparedRequest("POST", self._route.url, cast(Any, headers), self._body, False)
+            object.__setattr__(self, "_made", made)
+        return made
+
+    def head(self) -> bytes:
+        """Return request line and headers, with the blank line behind them."""
+        if self._made is None:
+            head: bytes = self._route.head
+            return b"%bContent-Length: %d\r\n%b\r\n" % (head, len(self._body), self._signed)
+        return _lines(self._made.url, self._made.headers) + b"\r\n"
+
+    def payload(self) -> bytes:
+        """Return the body."""
+        body: bytes = self._body if self._made is None else self._made.body
+        return body
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.get(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.get(), name, value)
+
+
+class ClientTransport(_Patient):
+    """The same calls through an object with a client's methods; parses and builds what it must.
+
+    Args:
+        client: has a method for each operation, such as ``batch_write_item``.
+        effects: clock, sleep and chance of :meth:`call`.
+    """
+
+    def __init__(self, client: Any, *, effects: Effects | None = None) -> None:
+        super().__init__(effects)
+        self._client = client
+
+    def attempt(self, operation: str, body: bytes, *, timeout: float | None = None) -> bytes:
+        """Call an operation once; `timeout` is left to the client."""
+        answer = getattr(self._client, xform_name(operation))(**orjson.loads(body))
+        return orjson.dumps({name: value for name, value in answer.items() if name != "ResponseMetadata"})
+
+    def close(self) -> None:
+        """Leave the connections to the client."""
+
+
+def _check_crc32(answer: Answer) -> None:
+    """Compare an answer with the checksum that DynamoDB sends along.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.LowLevelAPI.html
+    """
+    expected = answer.headers.get("x-amz-crc32")
+    if expected is None or "content-encoding" in answer.headers:
+        return
+    actual = zlib.crc32(answer.body)
+    if expected != str(actual):
+        raise ChecksumError(checksum_type="crc32", expected_checksum=expected, actual_checksum=str(actual))
+
+
+def _host(url: str) -> str:
+    """Return the Host header for a URL: no user, and no port where it is the scheme's own."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if ":" in host:
+        host = f"[{host}]"
+    if parts.port is not None and parts.port != _DEFAULT_PORTS.get(parts.scheme):
+        host = f"{host}:{parts.port}"
+    return host
+
+
+def _lines(url: str, headers: Mapping[str, Any]) -> bytes:
+    """Return request line and headers, each with its line end."""
+    lines = [f"POST {urlsplit(url).path} HTTP/1.1", *(f"{name}: {_text(value)}" for name, value in headers.items()), ""]
+    return "\r\n".join(lines).encode("latin-1")
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)

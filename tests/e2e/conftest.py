@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from airflow_api import AirflowApiError
 from data.generate_orders import COLUMNS, generate_rows, to_csv
 from local_stack import LocalStack
 from run_local import failure_text
@@ -59,17 +60,19 @@ class Orders:
         self.folder = folder
         self.source = str(folder / "order_data_{as_of}.csv")
 
-    def write(self, day: date, orders: int = 30) -> Path:
-        """Write one day's file and return its path."""
-        path = Path(self.source.replace("{as_of}", day.isoformat()))
-        path.write_bytes(to_csv(generate_rows(day, orders=orders)))
-        return path
+    def path(self, day: date) -> Path:
+        """Return where a day's file belongs."""
+        return Path(self.source.replace("{as_of}", day.isoformat()))
+
+    def write(self, day: date, orders: int = 30) -> None:
+        """Write one day's file."""
+        self.path(day).write_bytes(to_csv(generate_rows(day, orders=orders)))
 
     def after(self, *days: date) -> Content:
         """Return what a table holds after the files of these days were loaded, in this order."""
         content: Content = {}
         for day in days:
-            content |= file_content(Path(self.source.replace("{as_of}", day.isoformat())))
+            content |= file_content(self.path(day))
         return content
 
 
@@ -299,6 +302,26 @@ def file_content_fixture() -> Callable[[Path], Content]:
 
 
 @pytest.fixture(scope="session")
-def make_site(airflow: LocalStack) -> Callable[[str], Site]:
-    """A function that looks at a site which something else deployed."""
-    return lambda name: Site(airflow, name)
+def site_of() -> type[Site]:
+    """A function that looks at a site which something else deployed, given the Airflow and the stack's name."""
+    return Site
+
+
+@pytest.fixture(scope="session")
+def delete_unfinished_run() -> Callable[[Site, str], None]:
+    """A function that deletes a run which is not over: Airflow refuses that while it runs, not while it is queued."""
+
+    def delete(site: Site, run_id: str) -> None:
+        rest = site.stack.rest
+        with pytest.raises(AirflowApiError) as refused:
+            rest.delete_run(STORY, run_id)
+        assert refused.value.status == 409
+        rest.set_paused(STORY, True)
+        try:
+            rest.set_run_state(STORY, run_id, "queued")
+            rest.delete_run(STORY, run_id)
+        finally:
+            rest.set_paused(STORY, False)
+        assert run_id not in [run["dag_run_id"] for run in rest.runs(STORY)]
+
+    return delete

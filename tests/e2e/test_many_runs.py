@@ -46,7 +46,10 @@ def finish_backfill(site, days, conf, timeout):
         return len(runs) == len(days) and all(run["state"] in {"success", "failed"} for run in runs)
 
     wait_until(
-        over, timeout=timeout, interval=1, what=lambda: f"the end of {[(run['run_id'], run['state']) for run in ours()]}"
+        over,
+        timeout=timeout,
+        interval=1,
+        what=lambda: f"the end of {[(run['run_id'], run['state']) for run in ours()]}",
     )
     # Otherwise nothing was at once, and nothing was shown.
     assert most_at_once == len(days)

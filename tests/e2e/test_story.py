@@ -16,10 +16,10 @@ ORDER_FILE = "include/data/order_data.csv"
 DAY = date(2026, 5, 4)
 
 
-def test_run_over_rest_is_proven_item_by_item(airflow, make_site, file_content):
+def test_run_over_rest_is_proven_item_by_item(airflow, site_of, file_content):
     deployed = airflow.trigger_dag("backup_stack")
     assert airflow.wait_run("backup_stack", deployed, timeout=480) == "success"
-    site = make_site("orders-backup")
+    site = site_of(airflow, "orders-backup")
     expected = file_content(PROJECT / ORDER_FILE)
 
     run_id = site.start(ORDER_FILE, DAY, keep_restored_table=True)
@@ -71,7 +71,7 @@ def test_missing_file_of_a_date_fails_the_run_and_stages_nothing(site, orders):
     assert stage["state"] == "failed"
     assert stage["try_number"] == 1
     log = site.stack.rest.task_log(STORY, run_id, "stage", 1)
-    assert str(orders.folder / f"order_data_{missing}.csv") in log
+    assert str(orders.path(missing)) in log
     assert site.keys("") == []
     assert site.content() == {}
     assert site.backup_jobs() == []

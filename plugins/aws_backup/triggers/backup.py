@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,6 +31,13 @@ GIVEN_UP_STATES: Final = frozenset(
         TaskInstanceState.UPSTREAM_FAILED.value,
     }
 )
+
+
+# The first question about a task makes the triggerer's supervisor load Airflow's API, which takes a while.
+TASK_STATE_TIMEOUT_SECONDS: Final = 120.0
+
+# The event loop itself keeps only weak references to its tasks.
+_STOPPING: Final[set[asyncio.Task[None]]] = set()
 
 
 class BackupBaseWaiterTrigger(AwsBaseWaiterTrigger):
@@ -118,7 +126,7 @@ class BackupBaseWaiterTrigger(AwsBaseWaiterTrigger):
             self.log.warning("No task is known to this trigger, so its job is left alone.")
             return False
         try:
-            state = await sync_to_async(_task_state)(ti)
+            state = await asyncio.wait_for(sync_to_async(_task_state)(ti), TASK_STATE_TIMEOUT_SECONDS)
         except Exception:
             # Whatever went wrong in asking: a stopped backup is lost, one that goes on costs some storage.
             self.log.exception("The state of the task can't be learned, so its job is left alone.")
@@ -175,11 +183,23 @@ class BackupJobCompletedTrigger(BackupBaseWaiterTrigger):
         if not self.stop_job_on_kill:
             self.log.info("Backup job %s is left alone (stop_job_on_kill is off).", self.backup_job_id)
             return
-        if not await self._is_given_up():
-            self.log.info("Backup job %s is left alone: the task was not given up.", self.backup_job_id)
-            return
-        async with await self._backup_hook().get_async_client() as client:
-            await stop_backup_job_async(client, self.backup_job_id)
+        # Until a trigger has ended, the triggerer cancels it anew at every exchange with its supervisor, about
+        # once a second, and so cancels this method too. The work goes on in a task of its own.
+        stopping = asyncio.create_task(self._stop_if_given_up())
+        _STOPPING.add(stopping)
+        stopping.add_done_callback(_STOPPING.discard)
+        await asyncio.shield(stopping)
+
+    async def _stop_if_given_up(self) -> None:
+        try:
+            if await self._is_given_up():
+                async with await self._backup_hook().get_async_client() as client:
+                    await stop_backup_job_async(client, self.backup_job_id)
+            else:
+                self.log.info("Backup job %s is left alone: the task was not given up.", self.backup_job_id)
+        except Exception:
+            # Nobody may be left to raise to.
+            self.log.exception("Backup job %s could not be stopped; it may go on.", self.backup_job_id)
 
 
 class BackupRestoreJobCompletedTrigger(BackupBaseWaiterTrigger):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import threading
 from typing import Any
 from unittest import mock
 
@@ -245,6 +246,42 @@ def test_a_trigger_without_a_task_stops_nothing(running: Any, trigger: BackupJob
 def test_leaving_the_triggerer_stops_nothing(running: Any, trigger: BackupJobCompletedTrigger) -> None:
     # The triggerer calls cleanup at every exit, also at its own restart.
     asyncio.run(trigger.cleanup())
+    assert running.calls == []
+
+
+def test_the_job_is_stopped_although_the_triggerer_cancels_again(
+    running: Any, trigger: BackupJobCompletedTrigger
+) -> None:
+    answer = threading.Event()
+
+    def failed_after_a_while(**_: Any) -> dict[str, Any]:
+        answer.wait(timeout=10)
+        return {"manual__1": {"wait": "failed"}}
+
+    async def cancel_amid_on_kill() -> None:
+        kill = asyncio.create_task(trigger.on_kill())
+        await asyncio.sleep(0)
+        kill.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await kill
+        assert running.count("StopBackupJob") == 0
+        answer.set()
+        await asyncio.gather(*module._STOPPING)
+
+    trigger.task_instance = mock.Mock(dag_id="orders", run_id="manual__1", task_id="wait", map_index=-1)
+    with mock.patch.object(RuntimeTaskInstance, "get_task_states", side_effect=failed_after_a_while):
+        asyncio.run(cancel_amid_on_kill())
+    assert running.count("StopBackupJob") == 1
+    assert module._STOPPING == set()
+
+
+def test_what_goes_wrong_in_stopping_is_logged(running: Any, trigger: BackupJobCompletedTrigger) -> None:
+    with (
+        mock.patch.object(BackupHook, "get_async_client", autospec=True, side_effect=RuntimeError("no")),
+        mock.patch.object(BackupJobCompletedTrigger, "log", create=True) as log,
+    ):
+        killed(trigger, {"manual__1": {"wait": "failed"}})
+    assert "could not be stopped" in log.exception.call_args.args[0]
     assert running.calls == []
 
 

@@ -1,0 +1,109 @@
+"""Runs that somebody gives up: the backup job is stopped, and no restored table outlives the next sweep."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import date
+
+import pytest
+
+from stack_process import wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+STORY = "orders_backup_restore"
+IMPATIENT = "impatient_orders"
+CLEANUP = "retention_cleanup"
+WAIT = "back_up.wait_for_backup_job"
+WAIT_RESTORE = "restore.wait_for_restore_job"
+DAY = date(2026, 5, 25)
+TASK_SECONDS = 240
+
+
+def test_wait_marked_failed_by_a_person_stops_the_backup_job(site, orders, held_clock):
+    orders.write(DAY)
+    with held_clock():
+        run_id = site.start(orders.source, DAY)
+        site.reach(run_id, WAIT, "deferred")
+        (job,) = site.backup_jobs()
+        assert job["State"] == "CREATED"
+
+        site.stack.rest.set_task_state(STORY, run_id, WAIT, "failed")
+
+        wait_until(
+            lambda: site.backup_jobs()[0]["State"] == "ABORTING",
+            timeout=TASK_SECONDS,
+            what="the stop of the backup job",
+        )
+    assert site.wait(run_id) == "failed"
+    (job,) = site.backup_jobs()
+    assert job["State"] == "ABORTED"
+    assert site.recovery_points() == []
+    # The teardown gave the table back.
+    assert site.task(run_id, "release_lease")["state"] == "success"
+    assert site.lease()["owner"] is None
+
+
+@contextmanager
+def restore_standing_still(site, run_id, held_clock, *, dag_id=STORY):
+    """Hold the clock while the run's restore job is half done and its table CREATING."""
+    site.reach(run_id, WAIT, "success", dag_id=dag_id)
+    with held_clock() as advance:
+        site.reach(run_id, WAIT_RESTORE, "deferred", dag_id=dag_id)
+        advance(1)
+        (table,) = site.restored_tables()
+        assert site.dynamodb.describe_table(TableName=table)["Table"]["TableStatus"] == "CREATING"
+        yield table
+
+
+def sweep(site):
+    """Run the retention DAG for good and return its receipt."""
+    conf = {"stack_name": site.name, "dry_run": False, "sweep_older_than_minutes": 0}
+    run_id = site.stack.trigger_dag(CLEANUP, conf)
+    assert site.wait(run_id, dag_id=CLEANUP) == "success"
+    return site.xcom(run_id, "receipt", dag_id=CLEANUP)
+
+
+def check_swept(site, table):
+    """Make sure that the table stands there finished, left behind, and goes with the next sweep."""
+    wait_until(
+        lambda: site.dynamodb.describe_table(TableName=table)["Table"]["TableStatus"] == "ACTIVE",
+        timeout=60,
+        what=f"the end of the restore to {table}",
+    )
+    receipt = sweep(site)
+    assert receipt["swept"] == [table]
+    assert site.restored_tables() == []
+    # The recovery point has nothing to do with that.
+    assert receipt["deleted"] == []
+    assert len(site.recovery_points()) == 1
+
+
+def test_run_failed_in_the_ui_during_its_restore(site, orders, held_clock):
+    orders.write(DAY)
+    run_id = site.start(orders.source, DAY)
+    with restore_standing_still(site, run_id, held_clock) as table:
+        site.stack.rest.set_run_state(STORY, run_id, "failed")
+        assert site.wait(run_id) == "failed"
+        # A table that is still being restored can't be deleted, so the teardown has to leave it.
+        assert site.xcom(run_id, "drop_restored_table") == "left"
+    check_swept(site, table)
+
+
+def test_run_deleted_during_its_restore(site, orders, held_clock, delete_unfinished_run):
+    orders.write(DAY)
+    run_id = site.start(orders.source, DAY)
+    with restore_standing_still(site, run_id, held_clock) as table:
+        delete_unfinished_run(site, run_id)
+    check_swept(site, table)
+
+
+def test_run_that_timed_out_during_its_restore(site, orders, held_clock):
+    orders.write(DAY)
+    run_id = site.start(orders.source, DAY, dag_id=IMPATIENT)
+    with restore_standing_still(site, run_id, held_clock, dag_id=IMPATIENT) as table:
+        assert site.wait(run_id, dag_id=IMPATIENT) == "failed"
+        wait = site.task(run_id, WAIT_RESTORE, dag_id=IMPATIENT)
+        assert (wait["state"], wait["try_number"]) == ("failed", 1)
+        assert site.xcom(run_id, "drop_restored_table", dag_id=IMPATIENT) == "left"
+    check_swept(site, table)
