@@ -23,7 +23,7 @@ from backup_flows.keys import intent_prefix
 from backup_flows.operators import SettleOperator
 from backup_flows.orders import ensure_lease
 from backup_flows.proof import record_source_settings
-from recovery_retention.names import MANAGED_BY, MANAGED_BY_TAG
+from recovery_retention.names import MANAGED_BY, MANAGED_BY_TAG, RUN_TAG
 
 log = logging.getLogger(__name__)
 
@@ -166,6 +166,7 @@ def back_up(resources: Any, lease: Any, *, written_until: Any, settle_seconds: s
             "table": resources["table"],
             "as-of": resources["as_of"],
             "dag": "{{ dag_run.dag_id }}",
+            RUN_TAG: resources["run"],
         },
         intent_bucket=resources["bucket"],
         force_new="{{ params.force_new }}",

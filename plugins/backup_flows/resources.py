@@ -19,6 +19,7 @@ from backup_flows.stack import (
     find_missing,
     read_resources,
 )
+from recovery_retention.names import run_tag
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +94,8 @@ def check_resources(stack_name: str) -> dict[str, str]:
 def preflight() -> dict[str, Any]:
     """Check everything that the run will need; return the names that the other tasks work on.
 
-    :return: the stack's resources, plus ``as_of`` (date), ``run_key`` (8 hex digits) and the ``lifecycle`` of the
-        recovery point.
+    :return: the stack's resources, plus ``as_of`` (date), ``run`` (as tags name it), ``run_key`` (8 hex digits)
+        and the ``lifecycle`` of the recovery point.
     """
     context = get_current_context()
     params = context["params"]
@@ -108,5 +109,6 @@ def preflight() -> dict[str, Any]:
         # A template would make text of the number, which AWS refuses.
         "lifecycle": {"DeleteAfterDays": params["delete_after_days"]},
         "as_of": as_of_date(context),
+        "run": run_tag(dag_run.dag_id, dag_run.run_id),
         "run_key": run_key(dag_run.dag_id, dag_run.run_id),
     }

@@ -331,7 +331,7 @@ class _Prepared:
             lines = (line.partition(": ") for line in self._signed.decode("utf-8").splitlines())
             headers = HeadersDict({**self._route.headers, **{name: value for name, _, value in lines}})
             headers["Content-Length"] = str(len(self._body))
-            made = AWSPreparedRequest("POST", self._route.url, cast(Any, headers), self._body, False)
+            made = AWSPreparedRequest("POST", self._route.url, cast("Any", headers), self._body, False)
             object.__setattr__(self, "_made", made)
         return made
 

@@ -167,15 +167,19 @@ def test_the_last_allowed_poll_is_an_event(fake: Any) -> None:
 # -- on_kill
 
 
-def killed(trigger: BackupBaseWaiterTrigger, states: Any, *, map_index: int = -1) -> mock.Mock:
-    """Call on_kill as the triggerer does, with Airflow answering these states."""
-    trigger.task_instance = mock.Mock(
+def task_instance(map_index: int = -1) -> mock.Mock:
+    return mock.Mock(
         spec=["dag_id", "run_id", "task_id", "map_index"],
         dag_id="orders",
         run_id="manual__1",
         task_id="wait",
         map_index=map_index,
     )
+
+
+def killed(trigger: BackupBaseWaiterTrigger, states: Any, *, map_index: int = -1) -> mock.Mock:
+    """Call on_kill as the triggerer does, with Airflow answering these states."""
+    trigger.task_instance = task_instance(map_index)
     with (
         mock.patch.object(RuntimeTaskInstance, "get_task_states", autospec=True) as get_task_states,
         mock.patch("aws_backup.stopping.asyncio.sleep", autospec=True),
@@ -268,11 +272,11 @@ def test_the_job_is_stopped_although_the_triggerer_cancels_again(
         answer.set()
         await asyncio.gather(*module._STOPPING)
 
-    trigger.task_instance = mock.Mock(dag_id="orders", run_id="manual__1", task_id="wait", map_index=-1)
+    trigger.task_instance = task_instance()
     with mock.patch.object(RuntimeTaskInstance, "get_task_states", side_effect=failed_after_a_while):
         asyncio.run(cancel_amid_on_kill())
     assert running.count("StopBackupJob") == 1
-    assert module._STOPPING == set()
+    assert not module._STOPPING
 
 
 def test_what_goes_wrong_in_stopping_is_logged(running: Any, trigger: BackupJobCompletedTrigger) -> None:

@@ -1,0 +1,123 @@
+"""How fast to send: no faster than the table takes it, and no faster than the caller allows.
+
+:class:`Pacer` finds out by itself. It sends freely until something is refused. Each refusal says that the
+table's capacity was used up at that moment, so what was accepted between two refusals, over the time between
+them, is the capacity. The pacer stays a little below that, and grows, slowly first, until the next refusal: so
+nearly nothing is sent in vain, and nearly no capacity is left unused.
+
+:class:`Governor` keeps to a number of capacity units per second that the caller names, so that a load leaves
+the rest to production. It accounts what DynamoDB says it consumed, not what was estimated.
+
+Neither has a thread or a clock of its own: they are told the time and say when to go on.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/burst-adaptive-capacity.html
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
+"""
+
+from collections.abc import Callable
+
+from dynamodb_bulk.patience import full_jitter
+
+# The share of the measured capacity at which sending goes on after a refusal.
+_BACK_TO = 0.97
+
+# Growth per second: slow while the last refusal is near, as capacity rarely changes within a second; then
+# faster and faster, as the table may have been given more, or the measurement was too low.
+_GROWTH = 0.02
+_GROWTH_PER_SECOND = 0.08
+_FASTEST_GROWTH = 1.0
+
+# How much an older measurement counts beside the one after it.
+_MEMORY = 0.5
+
+# A sender that comes late may catch up so much, in seconds.
+_CATCH_UP = 0.1
+
+# Probes of a table that accepts nothing: so many by doubling pauses, then the rest of the time in equal parts.
+_QUICK_PROBES = 9
+_PROBES = 18
+
+
+class Pacer:
+    """Paces items by what the table accepts.
+
+    Args:
+        first_pause: upper bound of the pause after a first refusal, in seconds.
+        longest_pause: bound up to which the pauses grow while nothing is accepted, in seconds.
+        draw: a random number from 0 to 1.
+    """
+
+    def __init__(self, *, first_pause: float, longest_pause: float, draw: Callable[[], float]) -> None:
+        self._first_pause = first_pause
+        self._longest_pause = longest_pause
+        self._draw = draw
+        self._free_at = float("-inf")
+        self._refused_at: float | None = None
+        self._accepted = 0
+        self._weighted_items = 0.0
+        self._weighted_seconds = 0.0
+        self._grown_at = 0.0
+        self.rate: float | None = None
+        self.fruitless = 0
+
+    def ready_at(self) -> float:
+        """Return the moment from which the next request may be sent."""
+        return self._free_at
+
+    def sent(self, now: float, items: int) -> None:
+        """Take note that `items` are sent now."""
+        if self.rate is not None:
+            self._free_at = max(self._free_at, now - _CATCH_UP) + items / self.rate
+
+    def settled(self, now: float, *, sent_at: float, items: int, accepted: int, gives_up_at: float) -> None:
+        """Take note of an answer.
+
+        Args:
+            now: this moment.
+            sent_at: when the request was sent.
+            items: how many items it had.
+            accepted: how many of them were taken.
+            gives_up_at: when the caller gives up if nothing is accepted.
+        """
+        self._accepted += accepted
+        if accepted == items:
+            if self.fruitless:
+                # There is capacity again: the pauses for a table that takes nothing are over.
+                self._free_at = min(self._free_at, now)
+            self.fruitless = 0
+            self._grow(now)
+        elif self._refused_at is None or sent_at > self._refused_at:
+            self._refused(now, items, accepted, gives_up_at)
+        # Else it was under way when the refusal before it came: it tells nothing new.
+
+    def _grow(self, now: float) -> None:
+        if self.rate is None or self._refused_at is None:
+            return
+        growth = min(_FASTEST_GROWTH, _GROWTH + _GROWTH_PER_SECOND * (now - self._refused_at))
+        self.rate *= 1 + growth * (now - self._grown_at)
+        self._grown_at = now
+
+    def _refused(self, now: float, items: int, accepted: int, gives_up_at: float) -> None:
+        # What was taken before the first refusal may be a reserve that the table had saved up.
+        if self._refused_at is not None and self._accepted:
+            self._weighted_items = self._weighted_items * _MEMORY + self._accepted
+            self._weighted_seconds = self._weighted_seconds * _MEMORY + now - self._refused_at
+            if self._weighted_seconds > 0:
+                self.rate = self._weighted_items / self._weighted_seconds * _BACK_TO
+        if self._refused_at is None or self._accepted:
+            # Otherwise the time without any acceptance belongs to the next measurement.
+            self._refused_at = now
+            self._accepted = 0
+        self._grown_at = now
+        self.fruitless = 1 if accepted else self.fruitless + 1
+        pause = self._pause(now, gives_up_at)
+        if self.rate is not None:
+            pause = max(pause, min(items / self.rate, self._longest_pause))
+        self._free_at = now + pause
+
+    def _pause(self, now: float, gives_up_at: float) -> float:
+        pause = full_jitter(self.fruitless, first=self._first_pause, longest=self._longest_pause, draw=self._draw)
+        if self.fruitless > _QUICK_PROBES:
+            # Whatever chance says, a dead table is not asked more often than that.
+            pause = max(pause, (gives_up_at - now) / max(1, _PROBES - self.fruitless))
+        return pause
