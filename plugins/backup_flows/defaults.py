@@ -51,6 +51,8 @@ def deadline(limit: dt.timedelta) -> DeadlineAlert:
     """
     return DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
-        interval=limit,
+        # Seconds, which Airflow reads as well: with a timedelta here, Airflow 3.3 answers every clear of a task
+        # with an internal error (https://github.com/apache/airflow/issues/70368).
+        interval=limit.total_seconds(),  # type: ignore[arg-type]
         callback=AsyncCallback(on_deadline_missed, kwargs={}),
     )

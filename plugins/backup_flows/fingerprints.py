@@ -42,6 +42,10 @@ class FingerprintTooLateError(RuntimeError):
     """The fingerprint was taken after its backup job had started, so it can't vouch for the recovery point."""
 
 
+class FingerprintAlteredError(ValueError):
+    """A fingerprint in S3 is not the one that was bound to its recovery point."""
+
+
 @dataclass(frozen=True)
 class Taken:
     """One fingerprint in S3.
@@ -146,6 +150,21 @@ def load(s3: Any, bucket: str, prefix: str) -> Fingerprint:
     if content is None:
         raise FingerprintMissingError(f"s3://{bucket}/{key} is missing: the recovery point can't be proven by it.")
     return Fingerprint.from_bytes(content)
+
+
+def load_bound(s3: Any, bucket: str, taken: Taken) -> Fingerprint:
+    """Read a fingerprint, and check that it is the very one that was taken.
+
+    :raises FingerprintMissingError: it is not there.
+    :raises FingerprintAlteredError: it was replaced by another one since.
+    """
+    fingerprint = load(s3, bucket, taken.prefix)
+    if fingerprint.digest != taken.digest:
+        raise FingerprintAlteredError(
+            f"s3://{bucket}/{taken.prefix}fingerprint.json.gz is {fingerprint.digest}, but the one taken at "
+            f"{taken.taken_at} was {taken.digest}: get that one back from the bucket's older versions."
+        )
+    return fingerprint
 
 
 def manifest_opener(s3: Any, bucket: str, prefix: str, folder: Path) -> Callable[[], BinaryIO]:

@@ -118,23 +118,25 @@ def stage_order_file(s3: Any, *, source: str, bucket: str, key: str) -> dict[str
         with contextlib.closing(open_order_file(s3, source)) as stream:
             inspect_header(stream, schema, source)
         with contextlib.closing(open_order_file(s3, source)) as stream:
-            size = _upload(s3, stream, bucket, key)
+            version_id, size = _upload(s3, stream, bucket, key)
     except SourceError as error:
         raise BadSourceError(str(error)) from error
-    head = s3.head_object(Bucket=bucket, Key=key)
-    staged = {"bucket": bucket, "key": key, "version_id": head["VersionId"], "source": source, "bytes": size}
+    staged = {"bucket": bucket, "key": key, "version_id": version_id, "source": source, "bytes": size}
     log.info("Staged %s as s3://%s/%s (%s bytes)", source, bucket, key, size)
     return staged
 
 
-def _upload(s3: Any, stream: BinaryIO, bucket: str, key: str) -> int:
+def _upload(s3: Any, stream: BinaryIO, bucket: str, key: str) -> tuple[str, int]:
+    """Put the file into the bucket; return its version and its size in bytes."""
     with tempfile.TemporaryFile() as copy:
         size = 0
         while block := stream.read(io.DEFAULT_BUFFER_SIZE * 16):
             size += copy.write(block)
         copy.seek(0)
-        s3.upload_fileobj(copy, bucket, key, ExtraArgs={"ContentType": "text/csv"})
-    return size
+        # The answer to this very request names the version. To ask for it afterwards (a managed upload does not
+        # tell) would give the file of another run of the same date, if that run was staging just then.
+        answer = s3.put_object(Bucket=bucket, Key=key, Body=copy, ContentType="text/csv")
+    return answer["VersionId"], size
 
 
 def load_order_file(

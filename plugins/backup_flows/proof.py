@@ -133,8 +133,8 @@ def _validate(
     clock: Callable[[], dt.datetime],
 ) -> Verdict:
     binding, bucket = request.binding, request.bucket
-    before = fingerprints.load(s3, bucket, binding.before.prefix)
-    after = fingerprints.load(s3, bucket, binding.after.prefix)
+    before = fingerprints.load_bound(s3, bucket, binding.before)
+    after = fingerprints.load_bound(s3, bucket, binding.after)
     found.fingerprints.update(before=before, after=after)
     restored_prefix = f"{request.prefix}restored."
     _, restored = fingerprints.take(

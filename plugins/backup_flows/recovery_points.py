@@ -28,6 +28,8 @@ from recovery_retention.names import MANAGED_BY, MANAGED_BY_TAG, RUN_TAG
 log = logging.getLogger(__name__)
 
 GROUP = "back_up"
+POLL_SECONDS = 2
+"""The first look at a job comes soon, and later ones ever more seldom: up to two minutes apart."""
 START_TASK = f"{GROUP}.start_backup_job"
 
 
@@ -179,7 +181,7 @@ def back_up(resources: Any, lease: Any, *, written_until: Any, settle_seconds: s
         backup_job_id=job_id,
         deferrable=True,
         stop_job_on_kill=True,
-        poke_interval=5,
+        poke_interval=POLL_SECONDS,
         timeout=BACKUP_LIMIT.total_seconds(),
         execution_timeout=BACKUP_LIMIT,
     )

@@ -21,7 +21,7 @@ from backup_flows.defaults import NO_RETRY, RESTORE_LIMIT, VERDICT
 from backup_flows.fingerprints import Binding
 from backup_flows.keys import drill_verdict_key, restore_record_key
 from backup_flows.proof import ProofRequest, prove, read_verdict, summary
-from backup_flows.recovery_points import aws_clock
+from backup_flows.recovery_points import POLL_SECONDS, aws_clock
 from backup_flows.store import get_json, put_json
 from recovery_retention.names import (
     KEEP_TAG,
@@ -158,7 +158,7 @@ def restore(resources: Any, binding: Any) -> Any:
         task_id="wait_for_restore_job",
         restore_job_id=job_id,
         deferrable=True,
-        poke_interval=5,
+        poke_interval=POLL_SECONDS,
         timeout=RESTORE_LIMIT.total_seconds(),
         execution_timeout=RESTORE_LIMIT,
     )

@@ -10,7 +10,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
@@ -54,19 +54,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Orders:
-    """Daily order files in one folder, and what loading them makes of a table, worked out from the files alone."""
+    """Daily order files in one folder, and what loading them makes of a table, worked out from the files alone.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    :param days: days that no run of the shared Airflow stands for yet.
+    """
+
+    def __init__(self, folder: Path, days: Iterator[date]) -> None:
         self.source = str(folder / "order_data_{as_of}.csv")
+        self._days = days
 
     def path(self, day: date) -> Path:
         """Return where a day's file belongs."""
         return Path(self.source.replace("{as_of}", day.isoformat()))
 
-    def write(self, day: date, orders: int = 30) -> None:
-        """Write one day's file."""
+    def new_day(self, orders: int = 30) -> date:
+        """Write the file of a new day; each call's day follows the last one's."""
+        day = next(self._days)
         self.path(day).write_bytes(to_csv(generate_rows(day, orders=orders)))
+        return day
 
     def after(self, *days: date) -> Content:
         """Return what a table holds after the files of these days were loaded, in this order."""
@@ -259,10 +264,15 @@ def site(new_site: Callable[[], Site]) -> Site:
     return new_site()
 
 
+@pytest.fixture(scope="session")
+def days() -> Iterator[date]:
+    return (date(2026, 1, 5) + timedelta(number) for number in count())
+
+
 @pytest.fixture
-def orders(tmp_path: Path) -> Orders:
+def orders(tmp_path: Path, days: Iterator[date]) -> Orders:
     """An empty folder for daily order files."""
-    return Orders(tmp_path)
+    return Orders(tmp_path, days)
 
 
 @pytest.fixture

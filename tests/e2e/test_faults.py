@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 import pytest
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -11,17 +9,16 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 STORY = "orders_backup_restore"
 START = "back_up.start_backup_job"
 WAIT = "back_up.wait_for_backup_job"
-DAY = date(2026, 5, 18)
 
 
 @pytest.mark.parametrize("end_state", ["FAILED", "EXPIRED"])
 def test_bad_end_fails_at_once_and_a_clear_starts_a_new_job(airflow, site, orders, end_state):
-    orders.write(DAY)
+    day = orders.new_day()
     message = f"The storage of {site.table} is on fire."
     fault = {"operation": "StartBackupJob", "end_state": end_state, "message": message, "table": site.table}
     airflow.aws_admin("POST", "/local-aws/faults", fault)
 
-    run_id = site.start(orders.source, DAY)
+    run_id = site.start(orders.source, day)
     assert site.wait(run_id) == "failed"
 
     (bad,) = site.backup_jobs()
@@ -43,4 +40,4 @@ def test_bad_end_fails_at_once_and_a_clear_starts_a_new_job(airflow, site, order
     assert good["State"] == "COMPLETED"
     assert report["recovery_point_arn"] == good["RecoveryPointArn"]
     assert site.xcom(run_id, START) == good["BackupJobId"] != bad["BackupJobId"]
-    assert report["counts"]["proven"] == len(orders.after(DAY))
+    assert report["counts"]["proven"] == len(orders.after(day))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from datetime import date
 
 import pytest
 
@@ -16,14 +15,12 @@ IMPATIENT = "impatient_orders"
 CLEANUP = "retention_cleanup"
 WAIT = "back_up.wait_for_backup_job"
 WAIT_RESTORE = "restore.wait_for_restore_job"
-DAY = date(2026, 5, 25)
 TASK_SECONDS = 240
 
 
 def test_wait_marked_failed_by_a_person_stops_the_backup_job(site, orders, held_clock):
-    orders.write(DAY)
     with held_clock():
-        run_id = site.start(orders.source, DAY)
+        run_id = site.start(orders.source, orders.new_day())
         site.reach(run_id, WAIT, "deferred")
         (job,) = site.backup_jobs()
         assert job["State"] == "CREATED"
@@ -80,8 +77,7 @@ def check_swept(site, table):
 
 
 def test_run_failed_in_the_ui_during_its_restore(site, orders, held_clock):
-    orders.write(DAY)
-    run_id = site.start(orders.source, DAY)
+    run_id = site.start(orders.source, orders.new_day())
     with restore_standing_still(site, run_id, held_clock) as table:
         site.stack.rest.set_run_state(STORY, run_id, "failed")
         assert site.wait(run_id) == "failed"
@@ -91,16 +87,14 @@ def test_run_failed_in_the_ui_during_its_restore(site, orders, held_clock):
 
 
 def test_run_deleted_during_its_restore(site, orders, held_clock, delete_unfinished_run):
-    orders.write(DAY)
-    run_id = site.start(orders.source, DAY)
+    run_id = site.start(orders.source, orders.new_day())
     with restore_standing_still(site, run_id, held_clock) as table:
         delete_unfinished_run(site, run_id)
     check_swept(site, table)
 
 
 def test_run_that_timed_out_during_its_restore(site, orders, held_clock):
-    orders.write(DAY)
-    run_id = site.start(orders.source, DAY, dag_id=IMPATIENT)
+    run_id = site.start(orders.source, orders.new_day(), dag_id=IMPATIENT)
     with restore_standing_still(site, run_id, held_clock, dag_id=IMPATIENT) as table:
         assert site.wait(run_id, dag_id=IMPATIENT) == "failed"
         wait = site.task(run_id, WAIT_RESTORE, dag_id=IMPATIENT)

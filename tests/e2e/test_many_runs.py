@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 from itertools import pairwise
 
 import pytest
@@ -12,13 +12,8 @@ from stack_process import wait_until
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 STORY = "orders_backup_restore"
-FIRST = date(2026, 3, 2)
 THREE_RUNS_SECONDS = 900
 TEN_RUNS_SECONDS = 1400
-
-
-def days_from(first: date, number: int) -> list[date]:
-    return [first + timedelta(days) for days in range(number)]
 
 
 def finish_backfill(site, days, conf, timeout):
@@ -84,9 +79,7 @@ def check_turns(site, runs, days, orders):
 
 
 def test_backfill_of_three_dates_at_once(site, orders):
-    days = days_from(FIRST, 3)
-    for day in days:
-        orders.write(day, orders=60)
+    days = [orders.new_day(orders=60) for _ in range(3)]
     # The files must be such that a wrong order of the turns shows.
     assert orders.after(*days) != orders.after(*reversed(days))
 
@@ -99,9 +92,7 @@ def test_backfill_of_three_dates_at_once(site, orders):
 
 
 def test_ten_runs_at_once(site, orders):
-    days = days_from(FIRST + timedelta(30), 10)
-    for day in days:
-        orders.write(day, orders=10)
+    days = [orders.new_day(orders=10) for _ in range(10)]
 
     runs = finish_backfill(site, days, site.conf(orders.source), TEN_RUNS_SECONDS)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 import pytest
 
 from stack_process import wait_until
@@ -11,7 +9,6 @@ from stack_process import wait_until
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 CLEANUP = "retention_cleanup"
-DAY = date(2026, 6, 8)
 OURS = {"managed-by": "dynamodb-backup-proof"}
 
 
@@ -37,10 +34,9 @@ def clean_up(site, **params):
 
 
 def test_exactly_the_right_recovery_points_go(site, orders):
-    orders.write(DAY)
     foreign = back_up(site)
     oldest = back_up(site, OURS)
-    proven = site.proven(site.start(orders.source, DAY))["recovery_point_arn"]
+    proven = site.proven(site.start(orders.source, orders.new_day()))["recovery_point_arn"]
     later = back_up(site, OURS)
     newest = [back_up(site, OURS), back_up(site, OURS)]
     everything = {foreign, oldest, proven, later, *newest}

@@ -102,7 +102,7 @@ def test_scheduled_run_loads_yesterday_settles_and_is_proven(skewed, site_of, fi
 
 def write_late_orders(orders, before):
     """Write a file that changes some of the table's items and adds some; return its day."""
-    day = date(2026, 7, 1)
+    day = orders.new_day()
     new = generate_rows(day, orders=30)[:NEW]
     held = [OrderRow(**{**dict.fromkeys(COLUMNS, ""), **item}) for _, item in sorted(before.items())[:CHANGED]]
     changed = [row._replace(amount=str(row.amount + 1)) for row in held]

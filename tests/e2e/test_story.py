@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import timedelta
 
 import pytest
 
@@ -13,16 +13,16 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 STORY = "orders_backup_restore"
 ORDER_FILE = "include/data/order_data.csv"
-DAY = date(2026, 5, 4)
 
 
-def test_run_over_rest_is_proven_item_by_item(airflow, site_of, file_content):
+def test_run_over_rest_is_proven_item_by_item(airflow, site_of, file_content, days):
     deployed = airflow.trigger_dag("backup_stack")
     assert airflow.wait_run("backup_stack", deployed, timeout=480) == "success"
     site = site_of(airflow, "orders-backup")
     expected = file_content(PROJECT / ORDER_FILE)
 
-    run_id = site.start(ORDER_FILE, DAY, keep_restored_table=True)
+    day = next(days)
+    run_id = site.start(ORDER_FILE, day, keep_restored_table=True)
     report = site.proven(run_id)
 
     assert report["load"]["written"] == len(expected)
@@ -35,7 +35,7 @@ def test_run_over_rest_is_proven_item_by_item(airflow, site_of, file_content):
     (job,) = site.backup_jobs()
     assert job["State"] == "COMPLETED"
     assert job["RecoveryPointArn"] == report["recovery_point_arn"]
-    assert site.keys("staging/") == [f"staging/orders/as_of={DAY}/order_data.csv"]
+    assert site.keys("staging/") == [f"staging/orders/as_of={day}/order_data.csv"]
     assert site.read(report["report"]).startswith(b"<!")
     assert site.lease()["owner"] is None
 
@@ -63,8 +63,7 @@ def test_wrong_param_is_refused_by_name(airflow, param, value):
 
 
 def test_missing_file_of_a_date_fails_the_run_and_stages_nothing(site, orders):
-    orders.write(DAY)
-    missing = date(2026, 5, 5)
+    missing = orders.new_day() + timedelta(365)
     run_id = site.start(orders.source, missing)
     assert site.wait(run_id) == "failed"
     stage = site.task(run_id, "stage")

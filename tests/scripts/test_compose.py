@@ -82,10 +82,13 @@ def test_airflow_components_share_their_settings():
 
 
 def test_database_urls_name_the_installed_driver():
+    """Airflow derives a second, asynchronous address (asyncpg) from the first and can't start without its driver."""
     environment = SERVICES["worker"]["environment"]
     assert environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].startswith("postgresql+psycopg2://")
     assert environment["AIRFLOW__CELERY__RESULT_BACKEND"].startswith("db+postgresql+psycopg2://")
-    assert "psycopg2-binary==" in (ROOT / "requirements.txt").read_text()
+    lock = (ROOT / "requirements.txt").read_text()
+    assert re.search(r"^psycopg2-binary==", lock, flags=re.MULTILINE)
+    assert re.search(r"^asyncpg==", lock, flags=re.MULTILINE)
 
 
 def test_only_the_local_aws_has_include_on_its_path():

@@ -16,7 +16,6 @@ from unittest import mock
 
 import boto3
 import pytest
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.sdk.execution_time.context import OutletEventAccessors, set_current_context
 
 from aws_backup.operators.backup import BackupStartBackupJobOperator, BackupStartRestoreJobOperator
@@ -37,7 +36,7 @@ JOB_SECONDS = 60.0
 CONNECTION = '{"conn_type": "aws", "extra": {"region_name": "us-east-1"}}'
 PARAMS = {
     "source": "include/data/daily/order_data_{as_of}.csv",
-    "settle_seconds": 0,
+    "settle_seconds": 120,
     "max_reject_ratio": 0.05,
     "delete_after_days": 35,
     "force_new": False,
@@ -106,10 +105,11 @@ def in_task() -> Callable[..., Any]:
 def clients() -> Callable[..., Any]:
     """Make boto3 clients, each once: making them is most of what a small test would cost."""
     session = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing", region_name=REGION)
+    make = session.client
 
     @cache
     def client(service: str) -> Any:
-        made = session.client(service)
+        made = make(service)
         if service == "sts":
             made.meta.events.register("after-call.sts.GetCallerIdentity", _answer_by_the_local_clock)
         return made
@@ -299,12 +299,12 @@ class Flow:
 def local_world(clients: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
     """An empty local AWS on a held clock, which is also the flows' own; yields what makes clients."""
 
-    def made_once(hook: Any, *_args: Any, **_kwargs: Any) -> Any:
-        return clients(hook.client_type)
+    def made_once(_session: boto3.Session, service_name: str, **_: Any) -> Any:
+        return clients(service_name)
 
     with pytest.MonkeyPatch.context() as patch, mock_aws():
         patch.setenv("AIRFLOW_CONN_AWS_DEFAULT", CONNECTION)
-        patch.setattr(AwsBaseHook, "get_client_type", made_once)
+        patch.setattr(boto3.Session, "client", made_once)
         for name, module in list(sys.modules.items()):
             if name.startswith("backup_flows.") and hasattr(module, "utcnow"):
                 patch.setattr(module, "utcnow", CLOCK.now)

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from backup_flows import fingerprints
+from backup_flows.fingerprints import (
+    Binding,
+    FingerprintAlteredError,
+    FingerprintMissingError,
+    FingerprintTooLateError,
+    Taken,
+    bind,
+    ensure_taken_before,
+    find,
+    find_binding,
+    load,
+    load_bound,
+    manifest_opener,
+    take,
+)
+from dynamodb_bulk.fingerprint import read_manifest
+
+ARN = "arn:aws:backup:us-east-1:123456789012:recovery-point:1a2b"
+BESIDE = "recovery-points/orders/1a2b/"
+
+
+@pytest.fixture
+def taken(flow):
+    """Fingerprint the orders table below a prefix."""
+
+    def do(prefix: str) -> Taken:
+        found, _ = take(flow.dynamodb, flow.s3, bucket=flow.bucket, prefix=prefix, table="orders", clock=flow.now)
+        return found
+
+    return do
+
+
+@pytest.fixture
+def binding(taken) -> Binding:
+    return Binding(
+        recovery_point_arn=ARN,
+        table="orders",
+        table_arn="arn:aws:dynamodb:us-east-1:123456789012:table/orders",
+        vault="orders-vault",
+        backup_job_id="job-1",
+        created_at="2026-11-02T06:00:00+00:00",
+        size_bytes=2048,
+        before=taken("intents/t-0/before."),
+        after=taken("intents/t-0/after."),
+        drifting=False,
+        as_of="2026-11-01",
+        dag_id="orders_backup_restore",
+        run_id="manual__1",
+    )
+
+
+def test_a_fingerprint_is_taken_kept_and_found_again(flow, taken):
+    flow.put("1", amount={"N": "1"})
+    flow.put("2")
+    flow.wait(7)
+    found = taken("intents/t-0/before.")
+    assert (found.items, found.taken_at) == (2, flow.now().isoformat())
+    assert find(flow.s3, flow.bucket, "intents/t-0/before.") == found
+    kept = load(flow.s3, flow.bucket, found.prefix)
+    assert (kept.digest, kept.item_count, kept.key_names) == (found.digest, 2, ("order_id", "item_id"))
+    assert load_bound(flow.s3, flow.bucket, found) == kept
+
+
+def test_the_manifest_beside_it_holds_its_items(flow, taken, tmp_path: Path):
+    flow.put("1")
+    flow.put("2")
+    found = taken("intents/t-0/before.")
+    opener = manifest_opener(flow.s3, flow.bucket, found.prefix, tmp_path)
+    for _ in range(2):
+        with opener() as source:
+            keys = {entry.key for entry in read_manifest(source, like=load(flow.s3, flow.bucket, found.prefix))}
+        assert {json.loads(key)["order_id"]["S"] for key in keys} == {"1", "2"}
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_one_that_was_never_completed_is_not_found(flow, taken):
+    """A worker that died left the fingerprint there, without the word that it is complete."""
+    taken("intents/t-0/before.")
+    flow.s3.delete_object(Bucket=flow.bucket, Key="intents/t-0/before.meta.json")
+    assert find(flow.s3, flow.bucket, "intents/t-0/before.") is None
+
+
+def test_the_word_that_it_is_complete_is_written_last(flow):
+    written: list[str] = []
+
+    class Watched:
+        def __getattr__(self, name: str):
+            return getattr(flow.s3, name)
+
+        def put_object(self, **request):
+            written.append(request["Key"])
+            return flow.s3.put_object(**request)
+
+        def upload_fileobj(self, sink, bucket, key, **more):
+            written.append(key)
+            return flow.s3.upload_fileobj(sink, bucket, key, **more)
+
+    take(flow.dynamodb, Watched(), bucket=flow.bucket, prefix="p.", table="orders", clock=flow.now)
+    assert sorted(written[:2]) == ["p.fingerprint.json.gz", "p.manifest.jsonl.gz"]
+    assert written[2:] == ["p.meta.json"]
+
+
+def test_a_missing_fingerprint_is_named(flow):
+    with pytest.raises(FingerprintMissingError, match=f"s3://{flow.bucket}/intents/x/fingerprint.json.gz is missing"):
+        load(flow.s3, flow.bucket, "intents/x/")
+
+
+def test_a_fingerprint_that_was_replaced_by_another_vouches_for_nothing(flow, taken):
+    bound = taken("one.")
+    flow.put("1")
+    other = taken("other.")
+    source = {"Bucket": flow.bucket, "Key": f"{other.prefix}fingerprint.json.gz"}
+    flow.s3.copy(source, flow.bucket, f"{bound.prefix}fingerprint.json.gz")
+    with pytest.raises(FingerprintAlteredError, match=f"{other.digest}.*{bound.digest}"):
+        load_bound(flow.s3, flow.bucket, bound)
+
+
+@pytest.mark.parametrize(
+    ("taken_at", "created_at", "too_late"),
+    [
+        ("2026-11-02T06:00:00+00:00", "2026-11-02T06:00:01+00:00", False),
+        ("2026-11-02T06:00:00+00:00", "2026-11-02T06:00:00.400000+00:00", False),
+        ("2026-11-02T06:00:00+00:00", "2026-11-02T06:00:00+00:00", False),
+        ("2026-11-02T06:00:01+00:00", "2026-11-02T06:00:00.900000+00:00", True),
+        ("2026-11-02T07:00:00+01:00", "2026-11-02T06:00:01+00:00", False),
+        ("2026-11-02T06:00:00+00:00", "2026-11-02T06:30:00+01:00", True),
+    ],
+)
+def test_a_fingerprint_must_precede_its_job(taken_at: str, created_at: str, too_late: bool):
+    before = Taken(prefix="p.", taken_at=taken_at, digest="d", items=1)
+    if not too_late:
+        ensure_taken_before(before, created_at)
+        return
+    with pytest.raises(FingerprintTooLateError, match=r"taken at .*created at .*force_new"):
+        ensure_taken_before(before, created_at)
+
+
+def test_what_is_bound_comes_back_as_it_was(binding):
+    assert Binding.from_dict(json.loads(json.dumps(binding.as_dict()))) == binding
+
+
+def test_binding_copies_all_that_vouches_beside_the_recovery_point(flow, binding):
+    bound = bind(flow.s3, flow.bucket, binding)
+    assert (bound.before.prefix, bound.after.prefix) == (BESIDE, f"{BESIDE}after.")
+    assert bound.before.digest == binding.before.digest
+    names = ["fingerprint.json.gz", "manifest.jsonl.gz", "meta.json"]
+    assert sorted(flow.keys(BESIDE)) == sorted(
+        [f"{BESIDE}binding.json", *(f"{BESIDE}{part}{name}" for part in ("", "after.") for name in names)]
+    )
+    flow.forget("intents/")
+    assert find_binding(flow.s3, flow.bucket, "orders", ARN) == bound
+    assert load_bound(flow.s3, flow.bucket, bound.before).digest == binding.before.digest
+    assert load_bound(flow.s3, flow.bucket, bound.after).digest == binding.after.digest
+
+
+def test_nothing_is_bound_before(flow):
+    assert find_binding(flow.s3, flow.bucket, "orders", ARN) is None
+
+
+def test_the_first_binding_stands(flow, binding, taken):
+    first = bind(flow.s3, flow.bucket, binding)
+    kept = flow.etags(BESIDE)
+    flow.put("1")
+    later = replace(binding, after=taken("intents/t-1/after."), drifting=True, run_id="manual__2")
+    assert bind(flow.s3, flow.bucket, later) == first
+    assert flow.etags(BESIDE) == kept
+
+
+def test_of_two_that_bind_at_once_the_first_stands(flow, binding, monkeypatch):
+    """The other one's binding comes up after the own look for one."""
+    rival = replace(binding, run_id="rival")
+    looks = iter([None])
+    real = fingerprints.find_binding
+
+    def find_late(*args):
+        return next(looks) if (first := not flow.keys(f"{BESIDE}binding.json")) and first else real(*args)
+
+    monkeypatch.setattr(fingerprints, "find_binding", find_late)
+    once = fingerprints.put_once
+
+    def overtaken(s3, bucket, key, body, **more):
+        s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(rival.as_dict()).encode())
+        return once(s3, bucket, key, body, **more)
+
+    monkeypatch.setattr(fingerprints, "put_once", overtaken)
+    assert bind(flow.s3, flow.bucket, binding).run_id == "rival"
+
+
+def test_the_progress_of_a_long_scan_is_told_as_it_doubles(caplog):
+    from types import SimpleNamespace
+
+    report = fingerprints._progress_logger("orders")
+    with caplog.at_level("INFO", logger="backup_flows.fingerprints"):
+        for items in (5_000, 10_000, 15_000, 20_000, 39_999, 40_000):
+            report(SimpleNamespace(items=items, pages=items // 1000))
+    assert [record.args[1] for record in caplog.records] == [10_000, 20_000, 40_000]
+
+
+def test_awss_time_is_what_counts(flow, taken):
+    assert dt.datetime.fromisoformat(taken("p.").taken_at) == flow.now()
