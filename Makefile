@@ -9,6 +9,8 @@ DAILY_FROM ?= $(shell $(PYTHON) -c "import datetime as d; print(d.date.today() -
 DAILY_TO   ?= $(shell $(PYTHON) -c "import datetime as d; print(d.date.today() + d.timedelta(31))")
 # The run's own options, for example: make run ARGS="--once"
 ARGS ?=
+# Test processes side by side.
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -17,7 +19,7 @@ ARGS ?=
 help: ## Show this list
 	@echo "Usage: make TARGET [PYTHON=python3.11]"
 	@grep -hE '^[a-z][a-z0-9-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' \
-	  | while IFS="$$(printf '\t')" read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+	  | while IFS="$$(printf '\t')" read -r name text; do printf '  %-15s %s\n' "$$name" "$$text"; done
 
 .PHONY: venv
 venv: ## Make the environment (.venv) from the lock; does nothing while the lock is unchanged
@@ -28,11 +30,15 @@ run: venv ## Start the local AWS and Airflow, run the story end to end, show the
 	@$(BIN)/python scripts/run_local.py $(ARGS)
 
 .PHONY: test
-test: test-unit test-e2e ## Run all tests
+test: test-unit test-component test-e2e ## Run all tests
 
 .PHONY: test-unit
-test-unit: venv ## Run the tests that need no running Airflow
-	$(BIN)/python -m pytest -m "not e2e" $(ARGS)
+test-unit: venv ## Run the tests of single modules (seconds)
+	$(BIN)/python -m pytest -n $(JOBS) -m "not e2e and not component" $(ARGS)
+
+.PHONY: test-component
+test-component: venv ## Run the tests of whole parts: the local AWS, the flows on it, the DAG files
+	$(BIN)/python -m pytest -n $(JOBS) -m "component and not e2e" $(ARGS)
 
 .PHONY: test-e2e
 test-e2e: venv data ## Run the tests that start Airflow and the local AWS as processes

@@ -13,6 +13,8 @@ from urllib.parse import quote
 import httpx
 
 FINAL_RUN_STATES = frozenset({"success", "failed"})
+# A deferred task is not among them: a run that a person marks failed is over while tasks still wait.
+WORKING_TASK_STATES = frozenset({"running", "queued"})
 # A page of the API holds at most this many entries ([api] maximum_page_limit).
 PAGE = 100
 

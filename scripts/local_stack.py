@@ -25,7 +25,7 @@ from typing import Any
 import httpx
 import psutil  # type: ignore[import-untyped]
 
-from airflow_api import FINAL_RUN_STATES, AirflowApi
+from airflow_api import FINAL_RUN_STATES, WORKING_TASK_STATES, AirflowApi
 from stack_environment import (
     ADMIN,
     LOOPBACK,
@@ -423,19 +423,19 @@ class LocalStack:
         """
         seen: dict[tuple[str, int], tuple[str | None, int]] = {}
 
-        def report() -> None:
-            if on_change is None:
-                return
-            for task in self.rest.task_instances(dag_id, run_id):
+        def over() -> str | None:
+            self.check()
+            tasks = self.rest.task_instances(dag_id, run_id)
+            for task in tasks:
                 key, now = (task["task_id"], task["map_index"]), (task["state"], task["try_number"])
                 if seen.get(key, (None, 0)) != now:
                     seen[key] = now
-                    on_change(task)
-
-        def over() -> str | None:
-            self.check()
+                    if on_change is not None:
+                        on_change(task)
+            # A run can't be over while a task of it works; asking for both each time is twice the load.
+            if any(task["state"] in WORKING_TASK_STATES for task in tasks):
+                return None
             state = str(self.rest.run(dag_id, run_id)["state"])
-            report()
             return state if state in FINAL_RUN_STATES else None
 
         return wait_until(over, timeout=timeout, interval=interval, what=lambda: self._run_summary(dag_id, run_id))

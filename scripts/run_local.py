@@ -205,10 +205,10 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         stack.wait_ready()
         terminal.step("All components are up.")
         finish_daily_files(daily)
-        code = 1
         try:
             code = 0 if tell_story(stack, terminal, options) else 1
         except RunFailedError as error:
+            code = 1
             terminal.line()
             terminal.line(str(error), "31")
         if not options.once:

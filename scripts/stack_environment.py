@@ -191,6 +191,8 @@ def airflow_environment(
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
         "SCHEDULER__USE_JOB_SCHEDULE": str(schedule),
         "DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+        # Seconds until an unchanged file is parsed again; a changed one is parsed as soon as that is seen.
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         "TRIGGERER__JOB_HEARTBEAT_SEC": "2",
         # Seconds that a task waits for the api-server; the default of 5 is short for a busy laptop.
         "WORKERS__EXECUTION_API_TIMEOUT": "30",

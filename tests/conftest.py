@@ -6,6 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,3 +34,14 @@ for name in ("AIRFLOW_CONN_AWS_DEFAULT", "AWS_PROFILE", "AWS_SESSION_TOKEN", "AW
 # A busy machine makes single examples slow; what they assert stays the same.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
+
+COMPONENT_FOLDERS = ("tests/include/local_aws", "tests/plugins/backup_flows", "tests/dags")
+COMPONENT_FILES = ("tests/plugins/test_plugins_folder.py",)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what sets a whole part to work, so that the unit tests alone take seconds."""
+    for item in items:
+        place = item.path.relative_to(ROOT).as_posix()
+        if place.startswith(COMPONENT_FOLDERS) or place in COMPONENT_FILES:
+            item.add_marker(pytest.mark.component)

@@ -19,6 +19,12 @@ log = logging.getLogger(__name__)
 LEASE_WAIT = dt.timedelta(hours=24)
 
 
+def lease_seconds() -> int:
+    """Return how long a claim on a table goes unquestioned (``[backup_flows] lease_seconds``, default 900)."""
+    seconds: int = conf.getint("backup_flows", "lease_seconds", fallback=900)
+    return seconds
+
+
 def lease_table(resources: Any) -> AcquireTableLeaseOperator:
     """Return the task that takes the table's lease.
 
@@ -29,7 +35,7 @@ def lease_table(resources: Any) -> AcquireTableLeaseOperator:
         task_id="acquire_lease",
         table_name=resources["table"],
         lease_table=resources["lease_table"],
-        lease_seconds=conf.getint("backup_flows", "lease_seconds", fallback=900),
+        lease_seconds=lease_seconds(),
         poll_seconds=conf.getfloat("backup_flows", "lease_poll_seconds", fallback=5.0),
         wait_timeout=LEASE_WAIT.total_seconds(),
         execution_timeout=dt.timedelta(minutes=30),

@@ -123,6 +123,14 @@ class AcquireTableLeaseOperator(BaseOperator):
         )
 
 
+def settle_time(seconds: int) -> dt.timedelta:
+    """Return how long to wait for ``seconds`` to have passed for certain.
+
+    AWS's ``Date`` is cut to whole seconds, so the moment from which it is counted may be one second off.
+    """
+    return dt.timedelta(seconds=seconds + 1 if seconds else 0)
+
+
 class SettleOperator(BaseOperator):
     """Wait until AWS's clock is ``seconds`` past a moment, so that a backup must hold what was written before.
 
@@ -156,7 +164,7 @@ class SettleOperator(BaseOperator):
     def execute(self, context: Any) -> str:
         now = server_time(client("sts", aws_conn_id=self.aws_conn_id, region_name=self.region_name))
         since = dt.datetime.fromisoformat(self.since) if self.since else now
-        until = since + dt.timedelta(seconds=int(self.seconds))
+        until = since + settle_time(int(self.seconds))
         if now >= until:
             return now.isoformat()
         self.log.info("Settling until %s on AWS's clock (%s s from now)", until, (until - now).total_seconds())

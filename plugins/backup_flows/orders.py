@@ -17,6 +17,7 @@ from backup_flows.aws import AWS_CONN_ID, client, server_time
 from backup_flows.defaults import NO_RETRY, ORDERS_TABLE
 from backup_flows.keys import rejects_key, staged_key
 from backup_flows.lease import LeaseStore
+from backup_flows.leasing import lease_seconds
 from backup_flows.project_files import project_file, project_home
 from dynamodb_bulk.errors import (
     AccountingError,
@@ -208,9 +209,8 @@ def ensure_lease(lease: dict[str, Any]) -> None:
 
     :raises backup_flows.lease.LeaseLostError: it does not.
     """
-    LeaseStore(client("dynamodb"), lease["lease_table"], clock=utcnow).ensure_held(
-        lease["table_name"], lease["owner"], lease["fence"]
-    )
+    store = LeaseStore(client("dynamodb"), lease["lease_table"], clock=utcnow, lease_seconds=lease_seconds())
+    store.ensure_held(lease["table_name"], lease["owner"], lease["fence"])
 
 
 @task(task_id="load", outlets=[ORDERS_TABLE])

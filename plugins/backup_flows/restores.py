@@ -243,6 +243,10 @@ def drop_table(resources: dict[str, Any], plan: dict[str, Any], *, keep: bool) -
     except dynamodb.exceptions.ResourceNotFoundException:
         log.info("%s does not exist", target)
         return "gone"
+    if table["TableStatus"] == "CREATING":
+        # It has not come to a proof that it could be kept for, and takes no tag yet.
+        log.warning("%s is still being restored: left to the sweep of retention_cleanup", target)
+        return "left"
     own = drill_verdict_key(resources["table"], plan["recovery_point_arn"], resources["as_of"], resources["run_key"])
     verdict = read_verdict(client("s3"), resources["bucket"], own)
     failed = verdict is not None and not verdict.is_proven

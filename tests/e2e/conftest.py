@@ -31,7 +31,7 @@ E2E_DAGS = Path(__file__).parent / "dags"
 RUN_SECONDS = 480
 """Limit of one run on a busy machine; a quiet one needs a tenth of it."""
 TASK_SECONDS = 240
-LEASE_SECONDS = 20
+LEASE_SECONDS = 10
 
 # What takes minutes by default takes seconds here: finding lost workers and triggerers, retrying, leases.
 IMPATIENT = {
@@ -128,7 +128,7 @@ class Site:
         """Wait for a run's end, make sure that it is PROVEN, and return its report."""
         state = self.wait(run_id, dag_id=dag_id)
         assert state == "success", failure_text(self.stack, dag_id, run_id)
-        report = self.xcom(run_id, "report", dag_id=dag_id)
+        report: dict[str, Any] = self.xcom(run_id, "report", dag_id=dag_id)
         assert report["verdict"] == "PROVEN", report
         return report
 
@@ -176,6 +176,12 @@ class Site:
         (job,) = wait_until(self.backup_jobs, timeout=TASK_SECONDS, what=f"a backup job of {self.table}")
         return job
 
+    def backup_intent(self) -> dict[str, Any]:
+        """Return the record of the one backup job that was intended here."""
+        records = [json.loads(self.read(key)) for key in self.keys("intents/") if key.count("/") == 1]
+        (record,) = (record for record in records if "backup_vault_name" in record["details"])
+        return dict(record)
+
     def recovery_points(self) -> list[str]:
         """Return the ARNs of all recovery points in the vault."""
         pages = self.backup.get_paginator("list_recovery_points_by_backup_vault")
@@ -202,15 +208,17 @@ class Site:
     def read(self, address: str) -> bytes:
         """Return an object of the bucket, by key or ``s3://`` address."""
         key = address.removeprefix(f"s3://{self.bucket}/")
-        return self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        content: bytes = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        return content
 
     def lease(self) -> dict[str, Any]:
-        """Return the lease of the table: its owner (None if free), fencing number and the runs that wait."""
+        """Return the lease of the table: owner (None if free), fencing number, expiry, and the runs that wait."""
         key = {"table_name": {"S": self.table}}
         item = self.dynamodb.get_item(TableName=self.lease_table, Key=key, ConsistentRead=True).get("Item", {})
         return {
             "owner": item.get("owner", {}).get("S"),
             "fence": int(item.get("fence", {"N": "0"})["N"]),
+            "expires_at": int(item.get("expires_at", {"N": "0"})["N"]),
             "queue": sorted(item.get("queue", {"M": {}})["M"]),
         }
 

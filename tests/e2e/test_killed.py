@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import psutil
 import pytest
 
@@ -20,25 +18,6 @@ WAIT = "back_up.wait_for_backup_job"
 REPLY_DELAY = 50
 
 
-def intent_record(site):
-    """Return the record of the run's one backup job."""
-    records = [json.loads(site.read(key)) for key in site.keys("intents/") if key.count("/") == 1]
-    (record,) = (record for record in records if "backup_vault_name" in record["details"])
-    return record
-
-
-def lose_worker_before_the_reply(site, orders, aws_settings):
-    """Start a run, and kill its worker after AWS took the backup job on and before anybody has heard of it."""
-    aws_settings(start_backup_reply_delay_seconds=REPLY_DELAY)
-    run_id = site.start(orders.source, orders.new_day())
-    job = site.wait_backup_job()
-    site.stack.kill_task(STORY, run_id, START)
-    aws_settings(start_backup_reply_delay_seconds=0)
-    # Announced, but without the job's id: that is the moment that was to be hit.
-    assert intent_record(site)["job_id"] is None
-    return run_id, job["BackupJobId"]
-
-
 def check_one_job(site, run_id, job_id, *, dag_id=STORY):
     (job,) = site.backup_jobs()
     assert job["BackupJobId"] == job_id
@@ -47,29 +26,28 @@ def check_one_job(site, run_id, job_id, *, dag_id=STORY):
     assert len(site.recovery_points()) == 1
 
 
-def test_worker_lost_between_reply_and_record(site, orders, aws_settings):
-    run_id, job_id = lose_worker_before_the_reply(site, orders, aws_settings)
-
-    report = site.proven(run_id)
-
-    assert site.task(run_id, START)["try_number"] == 2
-    check_one_job(site, run_id, job_id)
-    record = intent_record(site)
-    assert (record["job_id"], record["generation"]) == (job_id, 0)
-    assert report["counts"]["proven"] == len(site.content()) > 0
-
-
-def test_sibling_cleared_while_the_start_awaits_its_retry(site, orders, aws_settings):
-    run_id, job_id = lose_worker_before_the_reply(site, orders, aws_settings)
+def test_worker_lost_before_the_reply_and_a_sibling_cleared_before_the_retry(site, orders, aws_settings):
+    aws_settings(start_backup_reply_delay_seconds=REPLY_DELAY)
+    run_id = site.start(orders.source, orders.new_day())
+    job = site.wait_backup_job()
+    site.stack.kill_task(STORY, run_id, START)
+    aws_settings(start_backup_reply_delay_seconds=0)
+    # Announced, but without the job's id: that is the moment that was to be hit.
+    assert site.backup_intent()["job_id"] is None
     before = site.xcom(run_id, "back_up.fingerprint_before")
     site.reach(run_id, START, "up_for_retry")
 
     site.stack.rest.clear_tasks(STORY, run_id, ["stage", "back_up.fingerprint_before"])
 
     site.proven(run_id)
-    assert site.task(run_id, "stage")["try_number"] == 2
-    assert site.task(run_id, "back_up.fingerprint_before")["try_number"] == 2
-    check_one_job(site, run_id, job_id)
+    assert {name: site.task(run_id, name)["try_number"] for name in (START, "stage", "back_up.fingerprint_before")} == {
+        START: 2,
+        "stage": 2,
+        "back_up.fingerprint_before": 2,
+    }
+    check_one_job(site, run_id, job["BackupJobId"])
+    record = site.backup_intent()
+    assert (record["job_id"], record["generation"]) == (job["BackupJobId"], 0)
     # The fingerprint that precedes the job still counts; a new one would vouch for the wrong moment.
     assert site.xcom(run_id, "back_up.fingerprint_before") == before
 

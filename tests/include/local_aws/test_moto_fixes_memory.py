@@ -71,7 +71,8 @@ def test_work_leaves_no_items_behind(table: Any, work: Callable[[Any], None]) ->
         work(table)
 
     assert before >= ITEMS
-    assert living_items() == before
+    # Not more: what other tests of this process left may go meanwhile.
+    assert living_items() <= before
 
 
 def test_deleted_items_are_let_go(table: Any) -> None:
@@ -80,7 +81,7 @@ def test_deleted_items_are_let_go(table: Any) -> None:
     for number in range(ITEMS):
         table.delete_item(TableName="many", Key={"k": {"S": str(number)}})
 
-    assert living_items() == before - ITEMS
+    assert living_items() <= before - ITEMS
 
 
 def test_no_model_of_moto_keeps_its_instances(table: Any) -> None:

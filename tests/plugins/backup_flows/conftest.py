@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import format_datetime
@@ -16,6 +16,7 @@ from unittest import mock
 
 import boto3
 import pytest
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.sdk.execution_time.context import OutletEventAccessors, set_current_context
 
 from aws_backup.operators.backup import BackupStartBackupJobOperator, BackupStartRestoreJobOperator
@@ -202,8 +203,12 @@ class Flow:
 
     def forget(self, prefix: str) -> None:
         """Delete the objects below a prefix."""
-        for key in self.keys(prefix):
-            self.s3.delete_object(Bucket=self.bucket, Key=key)
+        self.delete(self.keys(prefix))
+
+    def delete(self, keys: Collection[str]) -> None:
+        """Delete objects, with their older versions still there."""
+        if keys:
+            self.s3.delete_objects(Bucket=self.bucket, Delete={"Objects": [{"Key": key} for key in sorted(keys)]})
 
     def undo(self, key: str) -> None:
         """Give an object its first content back."""
@@ -305,6 +310,7 @@ def local_world(clients: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
     with pytest.MonkeyPatch.context() as patch, mock_aws():
         patch.setenv("AIRFLOW_CONN_AWS_DEFAULT", CONNECTION)
         patch.setattr(boto3.Session, "client", made_once)
+        patch.setattr(AwsBaseHook, "get_client_type", lambda hook, **_: clients(hook.client_type))
         for name, module in list(sys.modules.items()):
             if name.startswith("backup_flows.") and hasattr(module, "utcnow"):
                 patch.setattr(module, "utcnow", CLOCK.now)

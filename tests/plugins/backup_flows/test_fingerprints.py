@@ -179,13 +179,6 @@ def test_the_first_binding_stands(flow, binding, taken):
 def test_of_two_that_bind_at_once_the_first_stands(flow, binding, monkeypatch):
     """The other one's binding comes up after the own look for one."""
     rival = replace(binding, run_id="rival")
-    looks = iter([None])
-    real = fingerprints.find_binding
-
-    def find_late(*args):
-        return next(looks) if (first := not flow.keys(f"{BESIDE}binding.json")) and first else real(*args)
-
-    monkeypatch.setattr(fingerprints, "find_binding", find_late)
     once = fingerprints.put_once
 
     def overtaken(s3, bucket, key, body, **more):

@@ -48,8 +48,13 @@ def test_checking_it_keeps_it(flow, operator, context):
     assert held.expires_at == int(flow.now().timestamp()) + 900
 
 
-def test_the_configuration_says_how_long_and_how_often(flow, monkeypatch):
+def test_the_configuration_says_how_long_and_how_often(flow, context, monkeypatch):
     monkeypatch.setenv("AIRFLOW__BACKUP_FLOWS__LEASE_SECONDS", "30")
     monkeypatch.setenv("AIRFLOW__BACKUP_FLOWS__LEASE_POLL_SECONDS", "0.5")
     operator = lease_table(flow.resources)
     assert (operator.lease_seconds, operator.poll_seconds) == (30, 0.5)
+    lease = operator.execute(context)
+    flow.wait(20)
+    ensure_lease(lease)
+    held = LeaseStore(flow.dynamodb, "orders-backup-leases", clock=flow.now).read("orders")
+    assert held.expires_at == int(flow.now().timestamp()) + 30

@@ -133,7 +133,7 @@ class TestSettle:
             self.settle(context, wrote_at.isoformat())
         trigger = deferred.value.trigger
         assert isinstance(trigger, AwsClockTrigger)
-        assert trigger.until == (wrote_at + dt.timedelta(seconds=120)).isoformat()
+        assert trigger.until == (wrote_at + dt.timedelta(seconds=121)).isoformat()
         assert dt.timedelta(seconds=70) < deferred.value.timeout < dt.timedelta(hours=1)
         operator = SettleOperator(task_id="settle", since="", seconds=0)
         resumed = getattr(operator, deferred.value.method_name)
@@ -147,7 +147,7 @@ class TestSettle:
     def test_no_moment_means_now(self, flow, context):
         with pytest.raises(TaskDeferred) as deferred:
             self.settle(context, "")
-        assert deferred.value.trigger.until == (flow.now() + dt.timedelta(seconds=120)).isoformat()
+        assert deferred.value.trigger.until == (flow.now() + dt.timedelta(seconds=121)).isoformat()
 
     def test_zero_seconds_are_no_wait(self, flow, context):
         assert self.settle(context, flow.now().isoformat(), 0) == flow.now().isoformat()

@@ -11,9 +11,11 @@ import jsonschema
 import pytest
 from botocore.exceptions import ClientError
 
+from aws_backup.summaries import summarise_restore_job
 from backup_flows import proof
 from backup_flows.keys import drill_verdict_key, verdict_key
 from backup_flows.proof import ChainContentionError, read_verdict, summary
+from recovery_retention.names import restored_table_name
 from restore_proof.evidence import first_broken_link, pack_schema, pack_sha256, read_pack
 from restore_proof.verdict import RestoreNotProvenError, Result
 
@@ -45,18 +47,24 @@ def flow(shared_flow, backed_up):
     yield shared_flow
     shared_flow.forget("evidence/")
     left = shared_flow.etags("recovery-points/")
-    for key in left.keys() - kept.keys():
-        shared_flow.s3.delete_object(Bucket=shared_flow.bucket, Key=key)
+    shared_flow.delete(left.keys() - kept.keys())
     for key in kept.keys() - left.keys() | {key for key in kept.keys() & left.keys() if kept[key] != left[key]}:
         shared_flow.undo(key)
 
 
 @pytest.fixture
-def restored(flow, backed_up, new_context, request):
+def restored(flow, backed_up, request):
     """The backup, restored to a table of the test's own: binding, plan, job."""
     binding, _ = backed_up
-    plan, job = flow.restore(binding, new_context(run={"run_id": request.node.name}))
-    return binding, plan, job
+    target = restored_table_name("orders", dt.date(2026, 11, 1), request.node.name)
+    started = flow.backup.start_restore_job(
+        RecoveryPointArn=binding.recovery_point_arn,
+        Metadata={"targetTableName": target, "encryptionType": "Default"},
+        IamRoleArn=flow.resources["role_arn"],
+    )
+    flow.wait()
+    job = summarise_restore_job(flow.backup.describe_restore_job(RestoreJobId=started["RestoreJobId"]))
+    return binding, {"target_table": target, "recovery_point_arn": binding.recovery_point_arn}, dict(job)
 
 
 def named(flow) -> list[tuple[str, dict[str, Any]]]:

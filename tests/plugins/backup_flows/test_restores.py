@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Any
 
@@ -7,23 +8,61 @@ import pytest
 
 from aws_backup.exceptions import RestoreTargetExistsError
 from backup_flows import restores
+from backup_flows.as_of import run_key
 from backup_flows.defaults import VERDICT
 from backup_flows.fingerprints import Binding
 from backup_flows.keys import restore_record_key
 from backup_flows.restores import RestoredTableNotReadyError, drop_table, phases_of, report
 from local_aws import control
-from recovery_retention.names import UndeletableTableError
+from recovery_retention.names import UndeletableTableError, run_tag
 from restore_proof.verdict import RestoreNotProvenError
 
-RUN = "orders_backup_restore/manual__1"
+
+@pytest.fixture(scope="module")
+def binding(shared_flow) -> Binding:
+    """A backup of two items, which all runs here restore."""
+    shared_flow.put("1", amount={"N": "1"})
+    shared_flow.put("2", amount={"N": "2"})
+    return shared_flow.back_up()
 
 
 @pytest.fixture
-def binding(flow) -> Binding:
-    """A backup of two items."""
-    flow.put("1", amount={"N": "1"})
-    flow.put("2", amount={"N": "2"})
-    return flow.back_up()
+def flow(shared_flow, binding, new_context, request, monkeypatch):
+    """The stack, and a run of the test's own."""
+    run_id = request.node.name
+    monkeypatch.setattr(shared_flow, "context", new_context(run={"run_id": run_id}))
+    resources = {**shared_flow.resources, "run_key": run_key("orders_backup_restore", run_id)}
+    monkeypatch.setattr(shared_flow, "resources", resources)
+    yield shared_flow
+    shared_flow.wait()
+    for prefix in ("restores/", "evidence/", f"{binding.prefix}verdict"):
+        shared_flow.forget(prefix)
+
+
+@pytest.fixture
+def forced(flow, new_context) -> dict[str, Any]:
+    """The run's context, with new jobs asked for."""
+    return dict(new_context(run={"run_id": flow.context["dag_run"].run_id}, force_new=True))
+
+
+@pytest.fixture
+def run(flow) -> str:
+    """The run's name as tags and records have it."""
+    return run_tag("orders_backup_restore", flow.context["dag_run"].run_id)
+
+
+@pytest.fixture
+def proven(flow, binding):
+    """Restore the run's table and prove it; return the plan and the finished job."""
+
+    def do(*, spoil: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+        plan, job = flow.restore(binding)
+        if spoil:
+            flow.remove("1", table=plan["target_table"])
+        flow.prove(binding, plan, job)
+        return plan, job
+
+    return do
 
 
 @pytest.fixture
@@ -49,14 +88,14 @@ class TestPlan:
         other = flow.plan(binding, new_context(run={"run_id": "manual__2"}))
         assert other["target_table"] != plan["target_table"]
 
-    def test_whose_it_is_is_on_record_before_aws_makes_it(self, flow, binding):
+    def test_whose_it_is_is_on_record_before_aws_makes_it(self, flow, binding, run):
         plan = flow.plan(binding)
         assert flow.document(restore_record_key(plan["target_table"])) == {
             "table": plan["target_table"],
             "source": "orders",
-            "run": RUN,
+            "run": run,
             "dag_id": "orders_backup_restore",
-            "run_id": "manual__1",
+            "run_id": flow.context["dag_run"].run_id,
             "recovery_point_arn": binding.recovery_point_arn,
             "planned_at": flow.now().isoformat(),
         }
@@ -89,12 +128,13 @@ class TestPrepareTarget:
     def test_the_runs_own_restore_is_left_alone(self, flow, binding, target, seconds: int):
         plan = flow.plan(binding)
         job = flow.start_restore(plan)
+        jobs = len(flow.backup.list_restore_jobs()["RestoreJobs"])
         flow.wait(seconds)
         assert flow.plan(binding) == plan
         assert target in flow.tables()
         flow.wait(60)
         assert flow.start_restore(plan) == job
-        assert len(flow.backup.list_restore_jobs()["RestoreJobs"]) == 1
+        assert len(flow.backup.list_restore_jobs()["RestoreJobs"]) == jobs
         assert len(flow.scan(target)) == 2
 
     def test_what_a_failed_restore_left_is_dropped_and_restored_anew(self, flow, binding, target):
@@ -111,11 +151,10 @@ class TestPrepareTarget:
         assert second != first
         assert len(flow.scan(target)) == 2
 
-    def test_a_forced_restore_drops_the_runs_earlier_one(self, flow, binding, target, new_context):
+    def test_a_forced_restore_drops_the_runs_earlier_one(self, flow, binding, target, forced, run):
         plan, _ = flow.restore(binding)
         flow.put("altered by somebody", table=target)
-        forced = new_context(force_new=True)
-        assert prepare(flow, binding, target, forced)["run"] == RUN
+        assert prepare(flow, binding, target, forced)["run"] == run
         assert target not in flow.tables()
         flow.start_restore(plan, forced)
         flow.wait()
@@ -124,29 +163,29 @@ class TestPrepareTarget:
         prepare(flow, binding, target, forced)
         assert target in flow.tables()
 
-    def test_a_table_of_another_recovery_point_is_dropped(self, flow, binding, target, new_context):
+    def test_a_table_of_another_recovery_point_is_dropped(self, flow, binding, target, forced):
         flow.restore(binding)
         flow.put("3")
-        newer = flow.back_up(new_context(force_new=True))
+        newer = flow.back_up(forced)
         prepare(flow, newer, target)
         assert target not in flow.tables()
 
 
 class TestTag:
-    def test_the_restored_table_is_marked_as_ours_with_its_run(self, flow, binding, target, context, in_task):
+    def test_the_restored_table_is_marked_as_ours_with_its_run(self, flow, binding, target, run, in_task):
         plan, job = flow.restore(binding)
         assert flow.tags(target) == {}
-        arn = in_task(restores.tag_restored_table, context, plan, job)
+        arn = in_task(restores.tag_restored_table, flow.context, plan, job)
         assert arn == job["created_resource_arn"]
-        assert flow.tags(target) == {"managed-by": "dynamodb-backup-proof", "run": RUN}
-        assert in_task(restores.tag_restored_table, context, plan, job) == arn
+        assert flow.tags(target) == {"managed-by": "dynamodb-backup-proof", "run": run}
+        assert in_task(restores.tag_restored_table, flow.context, plan, job) == arn
 
-    def test_a_table_that_is_not_active_yet_is_looked_at_again(self, flow, binding, target, context, in_task):
+    def test_a_table_that_is_not_active_yet_is_looked_at_again(self, flow, binding, target, in_task):
         plan = flow.plan(binding)
         flow.start_restore(plan)
         flow.wait(30)
         with pytest.raises(RestoredTableNotReadyError, match=f"{target} is CREATING"):
-            in_task(restores.tag_restored_table, context, plan, {"job_id": "x"})
+            in_task(restores.tag_restored_table, flow.context, plan, {"job_id": "x"})
 
 
 class TestProve:
@@ -158,7 +197,7 @@ class TestProve:
         result = self.prove(flow, in_task, binding, plan, job)
         assert result["verdict"] == "PROVEN"
         assert result["timings"] == {"backup": 60.0, "restore": 60.0, "proof": 0.0}
-        flow.context["ti"].xcom_push.assert_called_once_with(key="verdict", value=result)
+        flow.context["ti"].xcom_push.assert_called_with(key="verdict", value=result)
         assert flow.context["outlet_events"][VERDICT].extra == {
             "recovery_point_arn": binding.recovery_point_arn,
             "table": "orders",
@@ -185,14 +224,13 @@ class TestProve:
         _, job = flow.restore(binding)
         assert phases_of(binding, job) == [
             ("backup", "2026-11-02T06:00:00+00:00", "2026-11-02T06:01:00+00:00"),
-            ("restore", "2026-11-02T06:01:00+00:00", "2026-11-02T06:02:00+00:00"),
+            ("restore", (flow.now() - dt.timedelta(seconds=60)).isoformat(), flow.now().isoformat()),
         ]
 
 
 class TestDrop:
-    def test_a_proven_table_is_dropped(self, flow, binding, target):
-        plan, job = flow.restore(binding)
-        flow.prove(binding, plan, job)
+    def test_a_proven_table_is_dropped(self, flow, target, proven):
+        plan, _ = proven()
         assert drop_table(flow.resources, plan, keep=False) == "dropped"
         assert target not in flow.tables()
         assert drop_table(flow.resources, plan, keep=False) == "gone"
@@ -204,10 +242,8 @@ class TestDrop:
         assert drop_table(flow.resources, plan, keep=False) == "dropped"
         assert target not in flow.tables()
 
-    def test_the_table_of_a_failed_proof_is_kept_and_says_why(self, flow, binding, target):
-        plan, job = flow.restore(binding)
-        flow.remove("1", table=target)
-        flow.prove(binding, plan, job)
+    def test_the_table_of_a_failed_proof_is_kept_and_says_why(self, flow, target, proven):
+        plan, _ = proven(spoil=True)
         assert drop_table(flow.resources, plan, keep=False) == "kept"
         assert flow.tags(target) == {"keep": "failed-proof"}
         assert len(flow.scan(target)) == 1
@@ -222,20 +258,22 @@ class TestDrop:
         assert drop_table(flow.resources, own, keep=False) == "dropped"
         assert plan["target_table"] in flow.tables()
 
-    def test_one_that_is_asked_for_is_kept(self, flow, binding, target, in_task, new_context):
-        plan, job = flow.restore(binding)
-        flow.prove(binding, plan, job)
+    def test_one_that_is_asked_for_is_kept(self, flow, target, proven, in_task, new_context):
+        plan, _ = proven()
         asked = new_context(keep_restored_table=True)
         assert in_task(restores.drop_restored_table, asked, flow.resources, plan) == "kept"
         assert flow.tags(target) == {"keep": "asked-for"}
         assert in_task(restores.drop_restored_table, new_context(), flow.resources, plan) == "dropped"
 
-    def test_one_that_aws_still_restores_is_left_to_the_sweep(self, flow, binding, target):
+    @pytest.mark.parametrize("keep", [False, True])
+    def test_one_that_aws_still_restores_is_left_to_the_sweep(self, flow, binding, target, keep: bool):
+        """There is no proof to keep it for, and it takes neither tags nor deletion yet."""
         plan = flow.plan(binding)
         flow.start_restore(plan)
         flow.wait(30)
-        assert drop_table(flow.resources, plan, keep=False) == "left"
+        assert drop_table(flow.resources, plan, keep=keep) == "left"
         assert target in flow.tables()
+        assert flow.tags(target) == {}
 
     @pytest.mark.parametrize("name", ["orders", "orders-backup-leases", "customers-restored-20261101-0a1b2c3d"])
     def test_no_other_table_is_ever_dropped(self, flow, name: str):
