@@ -34,11 +34,11 @@ test: test-unit test-component test-e2e ## Run all tests
 
 .PHONY: test-unit
 test-unit: venv ## Run the tests of single modules (seconds)
-	$(BIN)/python -m pytest -n $(JOBS) -m "not e2e and not component" $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not e2e and not component" $(ARGS)
 
 .PHONY: test-component
 test-component: venv ## Run the tests of whole parts: the local AWS, the flows on it, the DAG files
-	$(BIN)/python -m pytest -n $(JOBS) -m "component and not e2e" $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "component and not e2e" $(ARGS)
 
 .PHONY: test-e2e
 test-e2e: venv data ## Run the tests that start Airflow and the local AWS as processes
