@@ -2,10 +2,9 @@
 
 Layout below the bucket::
 
-    intents/<token>/before.{fingerprint.json.gz,manifest.jsonl.gz,meta.json}     taken before the job started
-    recovery-points/<table>/<id>/binding.json                                  what is bound, and how
-    recovery-points/<table>/<id>/{fingerprint,after.fingerprint}.json.gz
-    recovery-points/<table>/<id>/{manifest,after.manifest}.jsonl.gz            "after" only where they differ
+    intents/<token>/before.{fingerprint.json.gz,manifest.bin,meta.json}    taken before the job started
+    recovery-points/<table>/<id>/binding.json                              what is bound, and how
+    recovery-points/<table>/<id>/{,after.}{fingerprint.json.gz,manifest.bin,meta.json}
     recovery-points/<table>/<id>/settings.json
 
 A fingerprint taken before the job is kept under the job's *token*: a run that is cleared adopts its job, and
@@ -32,6 +31,7 @@ from dynamodb_bulk.scan import table_key_names
 log = logging.getLogger(__name__)
 
 GZIP = "application/gzip"
+BINARY = "application/octet-stream"
 
 
 class FingerprintMissingError(LookupError):
@@ -51,7 +51,7 @@ class Taken:
     """One fingerprint in S3.
 
     Attributes:
-        prefix: ``fingerprint.json.gz`` and ``manifest.jsonl.gz`` are appended to it.
+        prefix: ``fingerprint.json.gz`` and ``manifest.bin`` are appended to it.
         taken_at: AWS's time when the scan ended, ISO 8601.
         digest: one hash over the whole fingerprint.
     """
@@ -120,7 +120,7 @@ def take(
             dynamodb, table, key_names=names, manifest_sink=sink, progress=_progress_logger(table)
         )
         sink.seek(0)
-        s3.upload_fileobj(sink, bucket, f"{prefix}manifest.jsonl.gz", ExtraArgs={"ContentType": GZIP})
+        s3.upload_fileobj(sink, bucket, f"{prefix}manifest.bin", ExtraArgs={"ContentType": BINARY})
     put_bytes(s3, bucket, f"{prefix}fingerprint.json.gz", fingerprint.to_bytes(), content_type=GZIP)
     taken = Taken(
         prefix=prefix,
@@ -169,11 +169,11 @@ def load_bound(s3: Any, bucket: str, taken: Taken) -> Fingerprint:
 
 def manifest_opener(s3: Any, bucket: str, prefix: str, folder: Path) -> Callable[[], BinaryIO]:
     """Return a function that opens a manifest, fetched from S3 into ``folder`` when it is first needed."""
-    local = folder / (prefix.strip("/").replace("/", "_") + ".jsonl.gz")
+    local = folder / (prefix.strip("/").replace("/", "_") + ".manifest.bin")
 
     def opener() -> BinaryIO:
         if not local.exists():
-            s3.download_file(bucket, f"{prefix}manifest.jsonl.gz", str(local))
+            s3.download_file(bucket, f"{prefix}manifest.bin", str(local))
         return local.open("rb")
 
     return opener
@@ -222,7 +222,7 @@ def bind(s3: Any, bucket: str, binding: Binding) -> Binding:
     prefix = binding.prefix
     copies = {f"{prefix}": binding.before.prefix, f"{prefix}after.": binding.after.prefix}
     for target, source in copies.items():
-        for name in ("fingerprint.json.gz", "manifest.jsonl.gz", "meta.json"):
+        for name in ("fingerprint.json.gz", "manifest.bin", "meta.json"):
             if f"{source}{name}" != f"{target}{name}":
                 s3.copy({"Bucket": bucket, "Key": f"{source}{name}"}, bucket, f"{target}{name}")
     own = Binding.from_dict(
@@ -245,7 +245,13 @@ def _progress_logger(table: str) -> Callable[[Any], None]:
     def report(progress: Any) -> None:
         nonlocal due
         if progress.items >= due:
-            log.info("%s: %s items in %s pages so far", table, progress.items, progress.pages)
+            log.info(
+                "%s: %s items, %.1f MB, %.0f items/s so far",
+                table,
+                progress.items,
+                progress.size / 1e6,
+                progress.items_per_second,
+            )
             due = progress.items * 2
 
     return report

@@ -11,20 +11,25 @@ completed, and the restored table's.
   before or as it was after; if it came back as something else, that may be a version in between, which
   nobody recorded: it counts as *unverifiable*, and no more than a stated share of all items may be that.
 
-Only the items of buckets that are not equal in all three are held in memory.
+Only the items of buckets that are not equal in all three are looked at. Beyond a limit they are sorted on disk
+instead of in memory, so that even a table that came back altogether different can be judged.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, BinaryIO
 
-from dynamodb_bulk.fingerprint import Fingerprint, ManifestError, read_manifest
+from dynamodb_bulk.canonical import readable
+from dynamodb_bulk.manifest import ManifestError, read_manifest_blocks
+from dynamodb_bulk.spill import DEFAULT_MEMORY_BYTES, DuplicateKeyError, SpillingSorter, join
+from dynamodb_bulk.sums import Fingerprint
 
 DEFAULT_MAX_UNVERIFIABLE_RATIO = 0.05
 """A drifting table of which more than one item in twenty changed twice during a backup proves too little."""
@@ -183,6 +188,8 @@ def judge(
     max_unverifiable_ratio: float = DEFAULT_MAX_UNVERIFIABLE_RATIO,
     list_cap: int = DEFAULT_LIST_CAP,
     diff_sink: BinaryIO | None = None,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    spill_folder: str | Path | None = None,
 ) -> Comparison:
     """Judge a restored table; see the module's text for the rules.
 
@@ -195,6 +202,8 @@ def judge(
         max_unverifiable_ratio: the share of items, from 0 to 1, that may be unverifiable.
         list_cap: how many differences the result lists.
         diff_sink: binary file that gets every difference as one line of JSON, ordered by key. It stays open.
+        memory_bytes: of so much the items of unequal buckets are held in memory; the rest goes to disk.
+        spill_folder: where it goes; the system's folder for temporary files if None.
 
     Raises:
         FingerprintMismatchError: if the fingerprints were taken in different ways.
@@ -205,19 +214,20 @@ def judge(
     drifted = before.unequal_buckets(after)
     wrong = before.unequal_buckets(restored)
     unequal = drifted | wrong
-    settled = _Tally.of_settled(before, unequal)
-    tally: _Tally | None = settled
-    if unequal:
-        tally = _judge_items(before, after, restored, unequal, manifests, settled) if manifests else None
-    differences = sorted(tally.differences) if tally else []
-    if diff_sink is not None:
-        for difference in differences:
-            diff_sink.write(json.dumps(difference.to_dict(), separators=(",", ":")).encode("ascii") + b"\n")
-    counts = Counter(difference.kind for difference in differences) if tally else None
-    if tally is None or counts is None:
+    tally: _Tally | None = _Tally.of_settled(before, unequal, list_cap, diff_sink)
+    if unequal and tally is not None:
+        if manifests is None:
+            tally = None
+        else:
+            with ExitStack() as stack:
+                room = max(1, memory_bytes // 3)
+                sides = [stack.enter_context(SpillingSorter(memory_bytes=room, folder=spill_folder)) for _ in range(3)]
+                _judge_items(before, after, restored, unequal, manifests, tally, sides)
+    if tally is None:
         outcome, reasons = _conclude_from_buckets(drifted, wrong)
     else:
-        outcome, reasons = _conclude_from_items(tally, counts, drifted, wrong, max_unverifiable_ratio)
+        outcome, reasons = _conclude_from_items(tally, drifted, wrong, max_unverifiable_ratio)
+    counts = tally.counts if tally else None
     return Comparison(
         outcome=outcome,
         drifting=bool(drifted),
@@ -234,25 +244,38 @@ def judge(
         max_unverifiable_ratio=max_unverifiable_ratio,
         buckets=before.buckets,
         unequal_buckets=len(unequal),
-        differences=tuple(differences[:list_cap]),
-        differences_total=len(differences) if tally else None,
+        differences=tuple(tally.listed) if tally else (),
+        differences_total=tally.counts.total() if tally else None,
         reasons=reasons,
     )
 
 
 @dataclass
 class _Tally:
-    """Running result of the item-by-item look."""
+    """Running result of the item-by-item look; differences come to it in the order of their keys."""
 
     compared: int
     proven: int
-    changed_between: int
-    differences: list[Difference]
+    list_cap: int
+    sink: BinaryIO | None
+    changed_between: int = 0
+    counts: Counter[DifferenceKind] = field(default_factory=Counter)
+    listed: list[Difference] = field(default_factory=list)
+    examples: list[Difference] = field(default_factory=list)
 
     @classmethod
-    def of_settled(cls, before: Fingerprint, unequal: frozenset[int]) -> _Tally:
+    def of_settled(cls, before: Fingerprint, unequal: frozenset[int], list_cap: int, sink: BinaryIO | None) -> _Tally:
         settled = sum(count for bucket, count in enumerate(before.counts) if bucket not in unequal)
-        return cls(compared=settled, proven=settled, changed_between=0, differences=[])
+        return cls(compared=settled, proven=settled, list_cap=list_cap, sink=sink)
+
+    def add(self, difference: Difference) -> None:
+        self.counts[difference.kind] += 1
+        if len(self.listed) < self.list_cap:
+            self.listed.append(difference)
+        if difference.kind in VIOLATIONS and len(self.examples) < EXAMPLES:
+            self.examples.append(difference)
+        if self.sink is not None:
+            self.sink.write(json.dumps(difference.to_dict(), separators=(",", ":")).encode("ascii") + b"\n")
 
 
 def _judge_items(
@@ -262,25 +285,28 @@ def _judge_items(
     unequal: frozenset[int],
     manifests: Manifests,
     tally: _Tally,
-) -> _Tally:
-    items_before = _load(manifests.before, before, unequal)
+    sides: list[SpillingSorter],
+) -> None:
+    items_before, items_restored, items_after = sides
+    _load(manifests.before, before, unequal, items_before)
     if manifests.after is not None:
-        items_after = _load(manifests.after, after, unequal)
-    elif before == after:
-        items_after = items_before
-    else:
+        _load(manifests.after, after, unequal, items_after)
+    elif before != after:
         raise ManifestError("The table was drifting: its items can't be judged without the manifest taken after.")
-    items_restored = _load(manifests.restored, restored, unequal)
-    for key in items_before.keys() | items_after.keys() | items_restored.keys():
-        was, became, came_back = items_before.get(key), items_after.get(key), items_restored.get(key)
-        tally.compared += 1
-        tally.changed_between += was != became
-        kind = _difference_kind(was, became, came_back)
-        if kind is None:
-            tally.proven += 1
-        else:
-            tally.differences.append(Difference(key, kind, _hex(was), _hex(became), _hex(came_back)))
-    return tally
+    _load(manifests.restored, restored, unequal, items_restored)
+    try:
+        for key, found in join(sides if manifests.after is not None else sides[:2]):
+            was, came_back = found[0], found[1]
+            became = found[2] if manifests.after is not None else was
+            tally.compared += 1
+            tally.changed_between += was != became
+            kind = _difference_kind(was, became, came_back)
+            if kind is None:
+                tally.proven += 1
+            else:
+                tally.add(Difference(readable(key), kind, _hex(was), _hex(became), _hex(came_back)))
+    except DuplicateKeyError as error:
+        raise ManifestError(f"The manifest has the key {readable(error.key)} twice, which no table can.") from error
 
 
 def _difference_kind(was: bytes | None, became: bytes | None, came_back: bytes | None) -> DifferenceKind | None:
@@ -293,17 +319,13 @@ def _difference_kind(was: bytes | None, became: bytes | None, came_back: bytes |
     return DifferenceKind.EXTRA if was is None else DifferenceKind.CHANGED
 
 
-def _load(open_manifest: OpenManifest, like: Fingerprint, wanted: frozenset[int]) -> dict[str, bytes]:
+def _load(open_manifest: OpenManifest, like: Fingerprint, wanted: frozenset[int], items: SpillingSorter) -> None:
     """Keep the wanted buckets' items of a manifest; it is read to its end, which checks it as a whole."""
-    items: dict[str, bytes] = {}
     with closing(open_manifest()) as source:
-        for entry in read_manifest(source, like=like):
-            if entry.bucket not in wanted:
-                continue
-            if entry.key in items:
-                raise ManifestError(f"The manifest has the key {entry.key} twice, which no table can.")
-            items[entry.key] = entry.digest
-    return items
+        for block in read_manifest_blocks(source, like=like):
+            for bucket, key, digest in zip(*block, strict=True):
+                if bucket in wanted:
+                    items.add(key, digest)
 
 
 def _conclude_from_buckets(drifted: frozenset[int], wrong: frozenset[int]) -> tuple[Outcome, tuple[str, ...]]:
@@ -322,11 +344,11 @@ def _conclude_from_buckets(drifted: frozenset[int], wrong: frozenset[int]) -> tu
 
 def _conclude_from_items(
     tally: _Tally,
-    counts: Mapping[DifferenceKind, int],
     drifted: frozenset[int],
     wrong: frozenset[int],
     limit: float,
 ) -> tuple[Outcome, tuple[str, ...]]:
+    counts: Mapping[DifferenceKind, int] = tally.counts
     reasons = []
     if drifted:
         reasons.append(
@@ -339,7 +361,7 @@ def _conclude_from_items(
         return Outcome.DIFFERENT, (
             *reasons,
             f"The restored table is not what was backed up: {found}.",
-            *_examples(tally.differences),
+            *_examples(tally.examples, violations),
         )
     unverifiable = counts[DifferenceKind.UNVERIFIABLE]
     if unverifiable > limit * tally.compared:
@@ -357,12 +379,11 @@ def _conclude_from_items(
     )
 
 
-def _examples(differences: Iterable[Difference]) -> tuple[str, ...]:
-    wrong = sorted(difference for difference in differences if difference.kind in VIOLATIONS)
-    listed = "; ".join(f"{difference.kind} {difference.key}" for difference in wrong[:EXAMPLES])
-    if not listed:
+def _examples(wrong: Sequence[Difference], total: int) -> tuple[str, ...]:
+    if not wrong:
         return ()
-    more = f"; and {len(wrong) - EXAMPLES} more" if len(wrong) > EXAMPLES else ""
+    listed = "; ".join(f"{difference.kind} {difference.key}" for difference in wrong)
+    more = f"; and {total - len(wrong)} more" if total > len(wrong) else ""
     return (f"By key: {listed}{more}.",)
 
 

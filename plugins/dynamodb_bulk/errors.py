@@ -76,6 +76,10 @@ class KeySchemaMismatchError(TableError):
     """The table's key attributes are not those of the schema."""
 
 
+class CapacityUnknownError(TableError):
+    """A share of the table's provisioned capacity was asked for, and it has none."""
+
+
 class WriteRefusedError(TableError):
     """DynamoDB refused a batch for a reason that trying again does not change."""
 
@@ -98,3 +102,15 @@ class CallDeadlineError(BulkError):
 
 class UnknownSignatureError(BulkError):
     """The client is set to a way of signing that the raw transport does not know."""
+
+
+class CheckpointError(BulkError):
+    """A load's checkpoint cannot be used."""
+
+
+class CheckpointMissingError(CheckpointError):
+    """A document of the checkpoint that should be there is not."""
+
+
+class CheckpointMismatchError(CheckpointError):
+    """The checkpoint belongs to a load of another table, by another schema, or of another file."""

@@ -1,128 +1,182 @@
-"""Fingerprint of a table's whole content: the same items in any order have the same fingerprint.
+"""Taking the fingerprint of a table: whole, in shards that are merged, or resumed where it broke off.
 
-Every item is hashed in its canonical form (`dynamodb_bulk.canonical`) and added, modulo 2**128, to one of
-`buckets` sums; the hash of its primary key says to which. Each bucket also counts its items. So two scans
-that see the same items in any order, cut into any segments, agree; parts taken apart can be merged; and
-where two tables differ, the unequal buckets say which small part of them to look at.
-
-A sum is used, not an exclusive or, since two equal terms would cancel out in the latter. The fingerprint
-finds accidents and careless tampering. It is no signature: someone free to write millions of items of his
-choice could look for a set of them with a given sum.
-
-Beside the fingerprint a **manifest** may be written: one line an item, with its bucket, key and hash. It is
-what names the keys when two fingerprints differ (`dynamodb_bulk.compare`), and what a drifting table is
-judged by.
+What a fingerprint is stands in `dynamodb_bulk.sums`, what a manifest is in `dynamodb_bulk.manifest`; both in
+detail, and what they do not protect against, in docs/fingerprint.md.
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import io
-import json
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self, cast
+import math
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
-from dynamodb_bulk.canonical import DIGEST_BYTES, Item, item_digest, key_digest, readable_key
-from dynamodb_bulk.scan import DEFAULT_SEGMENTS, ProgressCallback, scan_table
+import orjson
+from botocore.exceptions import ClientError
+
+from dynamodb_bulk.canonical import Item
+from dynamodb_bulk.checkpoints import CheckpointStore
+from dynamodb_bulk.errors import BulkError, TableMissingError
+from dynamodb_bulk.manifest import (
+    MANIFEST_FORMAT,
+    ManifestEntry,
+    ManifestError,
+    ManifestWriter,
+    join_manifests,
+    read_manifest,
+)
+from dynamodb_bulk.patience import Effects, error_code
+from dynamodb_bulk.scan import DEFAULT_PATIENCE_SECONDS, DEFAULT_SEGMENTS, ProgressCallback, scan_table
+from dynamodb_bulk.sums import (
+    DEFAULT_BUCKETS,
+    FINGERPRINT_FORMAT,
+    MAX_BUCKETS,
+    VERSION,
+    Fingerprint,
+    FingerprintBuilder,
+    FingerprintFormatError,
+    FingerprintMismatchError,
+    HashedItems,
+    sealed_bytes,
+    unsealed_document,
+)
+from dynamodb_bulk.wire import open_transport
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-FINGERPRINT_FORMAT = "dynamodb-fingerprint"
-MANIFEST_FORMAT = "dynamodb-manifest"
-VERSION = 1
-DEFAULT_BUCKETS = 4096
-MAX_BUCKETS = 1 << 20
-MODULUS = 1 << (8 * DIGEST_BYTES)
+__all__ = [
+    "DEFAULT_BUCKETS",
+    "FINGERPRINT_FORMAT",
+    "MANIFEST_FORMAT",
+    "MAX_BUCKETS",
+    "VERSION",
+    "CheckpointDamagedError",
+    "Fingerprint",
+    "FingerprintBuilder",
+    "FingerprintFormatError",
+    "FingerprintMismatchError",
+    "HashedItems",
+    "ManifestEntry",
+    "ManifestError",
+    "ManifestWriter",
+    "Shard",
+    "ShardFingerprint",
+    "ShardsIncompleteError",
+    "TableReplacedError",
+    "join_manifests",
+    "merge_shards",
+    "plan_shards",
+    "read_manifest",
+    "take_fingerprint",
+    "take_shard",
+]
+
+SHARD_FORMAT = "dynamodb-fingerprint-shard"
+STATE_FORMAT = "dynamodb-fingerprint-state"
+MAX_SHARDS = 1000
+"""Airflow maps a task to 1024 at most, as it is configured by default."""
+SHARD_BYTES = 2 * 1024**3
+SAVE_SECONDS = 15.0
+"""How much work a fingerprint that is killed has to do again, at most."""
+SAVE_BYTES = 4 * 1024 * 1024
+"""So much of the manifest is held until it is saved, at most."""
+
+_STATE = "state"
+_PART = "manifest-{:06}"
 
 
-class FingerprintFormatError(ValueError):
-    """Stored bytes are not a fingerprint that this version reads, or were changed after they were written."""
+class TableReplacedError(BulkError):
+    """The table was deleted and made anew while it was being read."""
 
 
-class FingerprintMismatchError(ValueError):
-    """Two fingerprints can't be compared or merged, since they were not taken in the same way."""
+class ShardsIncompleteError(BulkError):
+    """The shards of a fingerprint do not cover the table exactly once."""
 
 
-class ManifestError(ValueError):
-    """A manifest can't be read, is cut off, or does not belong to its fingerprint."""
+class CheckpointDamagedError(BulkError):
+    """A part of a fingerprint's checkpoint is gone, though its state says that it is there."""
 
 
 @dataclass(frozen=True)
-class Fingerprint:
-    """What a table held, in a few kilobytes.
+class Shard:
+    """A part of a table that is read by itself.
 
     Attributes:
-        key_names: the table's key attributes, hash key first.
-        counts: items by bucket.
-        sums: sum of the items' hashes modulo 2**128, by bucket.
+        index: which one, from 0.
+        of: how many there are.
+        segments: into how many scan segments each of them is cut.
     """
 
-    key_names: tuple[str, ...]
-    counts: tuple[int, ...]
-    sums: tuple[int, ...]
+    index: int
+    of: int
+    segments: int = DEFAULT_SEGMENTS
+
+    def __post_init__(self) -> None:
+        if self.segments < 1 or not 0 <= self.index < self.of:
+            raise ValueError(f"There is no shard {self.index} of {self.of} with {self.segments} segments.")
 
     @property
-    def buckets(self) -> int:
-        """How many buckets the items are spread over."""
-        return len(self.counts)
+    def total_segments(self) -> int:
+        """Into how many segments the whole table is cut."""
+        return self.of * self.segments
 
     @property
-    def item_count(self) -> int:
-        """How many items the table held, counted one by one."""
-        return sum(self.counts)
+    def segment_numbers(self) -> range:
+        """Those that belong to this shard."""
+        return range(self.index * self.segments, (self.index + 1) * self.segments)
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the whole fingerprint, as 64 hexadecimal digits: equal if and only if the content is."""
-        return hashlib.sha256(_json_bytes(self._body())).hexdigest()
+    def to_dict(self) -> dict[str, int]:
+        """Return the shard as JSON-ready values, which are the arguments to make it again."""
+        return asdict(self)
 
-    def merge(self, other: Fingerprint) -> Fingerprint:
-        """Return the fingerprint of two disjoint sets of items, such as two scan segments, taken together.
 
-        Raises:
-            FingerprintMismatchError: if they were taken with other keys or another number of buckets.
-        """
-        self.ensure_comparable(other)
-        return Fingerprint(
-            key_names=self.key_names,
-            counts=tuple(a + b for a, b in zip(self.counts, other.counts, strict=True)),
-            sums=tuple((a + b) % MODULUS for a, b in zip(self.sums, other.sums, strict=True)),
-        )
+def plan_shards(
+    table_bytes: int,
+    *,
+    shard_bytes: int = SHARD_BYTES,
+    max_shards: int = MAX_SHARDS,
+    segments: int = DEFAULT_SEGMENTS,
+) -> list[Shard]:
+    """Cut a table into shards of about equal size.
 
-    def unequal_buckets(self, other: Fingerprint) -> frozenset[int]:
-        """Return the numbers of the buckets in which the two differ; none means equal content.
+    Args:
+        table_bytes: the table's size; ``TableSizeBytes`` of DescribeTable, hours old, is good enough.
+        shard_bytes: how large a shard should be.
+        max_shards: at most so many.
+        segments: scan segments in each, which are read at the same time.
+    """
+    if min(shard_bytes, max_shards, segments) < 1 or table_bytes < 0:
+        raise ValueError("shard_bytes, max_shards and segments must be 1 or more, table_bytes 0 or more.")
+    count = max(1, min(max_shards, math.ceil(table_bytes / shard_bytes)))
+    return [Shard(index, count, segments) for index in range(count)]
 
-        Raises:
-            FingerprintMismatchError: if they were taken with other keys or another number of buckets.
-        """
-        self.ensure_comparable(other)
-        return frozenset(
-            bucket
-            for bucket in range(self.buckets)
-            if self.counts[bucket] != other.counts[bucket] or self.sums[bucket] != other.sums[bucket]
-        )
 
-    def ensure_comparable(self, other: Fingerprint) -> None:
-        """Check that the other one was taken in the same way.
+@dataclass(frozen=True)
+class ShardFingerprint:
+    """The fingerprint of one shard; `merge_shards` makes the table's of all."""
 
-        Raises:
-            FingerprintMismatchError: if it was taken with other keys or another number of buckets.
-        """
-        if self.key_names != other.key_names or self.buckets != other.buckets:
-            raise FingerprintMismatchError(
-                f"One fingerprint has keys {self.key_names} and {self.buckets} buckets, the other has keys "
-                f"{other.key_names} and {other.buckets} buckets. Take both with the same settings."
-            )
+    shard: Shard
+    table_name: str
+    table_id: str | None
+    consistent_read: bool
+    fingerprint: Fingerprint
 
     def to_bytes(self) -> bytes:
         """Return it as gzipped JSON that carries its own SHA-256; the same content, the same bytes."""
-        body = self._body()
-        return _gzip(_json_bytes({**body, "sha256": hashlib.sha256(_json_bytes(body)).hexdigest()}))
+        return sealed_bytes(
+            {
+                "format": SHARD_FORMAT,
+                "version": VERSION,
+                "shard": self.shard.to_dict(),
+                "table_name": self.table_name,
+                "table_id": self.table_id,
+                "consistent_read": self.consistent_read,
+                "fingerprint": self.fingerprint.to_document(),
+            }
+        )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -131,169 +185,17 @@ class Fingerprint:
         Raises:
             FingerprintFormatError: if the bytes are something else, of another version, or were changed.
         """
+        document = unsealed_document(data, SHARD_FORMAT)
         try:
-            document = json.loads(gzip.decompress(data))
-        except (OSError, EOFError, zlib.error, ValueError) as error:
-            raise FingerprintFormatError(f"These bytes are not gzipped JSON: {error}") from error
-        if not isinstance(document, dict) or document.get("format") != FINGERPRINT_FORMAT:
-            raise FingerprintFormatError(f"This JSON is not a {FINGERPRINT_FORMAT!r} document.")
-        if document.get("version") != VERSION:
-            raise FingerprintFormatError(
-                f"The fingerprint has version {document.get('version')!r}; version {VERSION} is read here. "
-                "Use the release that wrote it, or take the fingerprint again."
+            return cls(
+                shard=Shard(**document["shard"]),
+                table_name=document["table_name"],
+                table_id=document["table_id"],
+                consistent_read=document["consistent_read"],
+                fingerprint=Fingerprint.from_document(document["fingerprint"]),
             )
-        stated = document.pop("sha256", None)
-        if hashlib.sha256(_json_bytes(document)).hexdigest() != stated:
-            raise FingerprintFormatError("The fingerprint does not have the SHA-256 that it states: it was changed.")
-        return cls._from_body(document)
-
-    def _body(self) -> dict[str, Any]:
-        return {
-            "format": FINGERPRINT_FORMAT,
-            "version": VERSION,
-            "key_names": list(self.key_names),
-            "buckets": self.buckets,
-            "item_count": self.item_count,
-            # Empty buckets are left out: a small table fills few of them.
-            "filled": [
-                [bucket, count, f"{total:032x}"]
-                for bucket, (count, total) in enumerate(zip(self.counts, self.sums, strict=True))
-                if count or total
-            ],
-        }
-
-    @classmethod
-    def _from_body(cls, body: dict[str, Any]) -> Self:
-        try:
-            counts, sums = [0] * int(body["buckets"]), [0] * int(body["buckets"])
-            for bucket, count, total in body["filled"]:
-                counts[bucket], sums[bucket] = int(count), int(total, 16)
-            fingerprint = cls(tuple(map(str, body["key_names"])), tuple(counts), tuple(sums))
-            stated_count = body["item_count"]
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise FingerprintFormatError(f"The fingerprint document is malformed: {error!r}") from error
-        if fingerprint.item_count != stated_count:
-            raise FingerprintFormatError(
-                f"The fingerprint states {stated_count} items; its buckets hold {fingerprint.item_count}."
-            )
-        return fingerprint
-
-
-class FingerprintBuilder:
-    """Takes items one by one, in any order, and makes a `Fingerprint` of them; constant memory."""
-
-    def __init__(self, key_names: Sequence[str], *, buckets: int = DEFAULT_BUCKETS) -> None:
-        if not key_names:
-            raise ValueError("A table has one or two key attributes; none was given.")
-        if not 1 <= buckets <= MAX_BUCKETS:
-            raise ValueError(f"buckets must be from 1 to {MAX_BUCKETS}, not {buckets}.")
-        self._key_names = tuple(key_names)
-        self._counts = [0] * buckets
-        self._sums = [0] * buckets
-
-    def add(self, item: Item) -> tuple[int, bytes]:
-        """Add one item, and return its bucket and its 16-byte hash.
-
-        Raises:
-            CanonicalFormError: if the item is not in DynamoDB's wire form, or lacks a key attribute.
-        """
-        bucket = int.from_bytes(key_digest(item, self._key_names), "big") % len(self._counts)
-        digest = item_digest(item)
-        self.add_hashed(bucket, digest)
-        return bucket, digest
-
-    def add_hashed(self, bucket: int, digest: bytes) -> None:
-        """Add one item of which bucket and hash are known already, as from a manifest."""
-        self._counts[bucket] += 1
-        self._sums[bucket] = (self._sums[bucket] + int.from_bytes(digest, "big")) % MODULUS
-
-    def build(self) -> Fingerprint:
-        """Return the fingerprint of all items added so far."""
-        return Fingerprint(self._key_names, tuple(self._counts), tuple(self._sums))
-
-
-class ManifestEntry(NamedTuple):
-    """One item of a manifest: its bucket, its key as JSON text, and its hash."""
-
-    bucket: int
-    key: str
-    digest: bytes
-
-
-class ManifestWriter:
-    """Writes a manifest, gzipped, one line an item, to a binary sink that the caller opens and closes.
-
-    Use it as a context manager: only a manifest that was left without an error gets its last line, which
-    states the number of items; one without that line is refused by `read_manifest`.
-    """
-
-    def __init__(self, sink: BinaryIO, key_names: Sequence[str], *, buckets: int = DEFAULT_BUCKETS) -> None:
-        self._gzip = gzip.GzipFile(filename="", mode="wb", fileobj=sink, mtime=0, compresslevel=6)
-        # A small write costs a GzipFile far more than it costs a buffer.
-        self._lines = io.BufferedWriter(cast("io.RawIOBase", self._gzip), buffer_size=1 << 16)
-        self._count = 0
-        header = {
-            "format": MANIFEST_FORMAT,
-            "version": VERSION,
-            "key_names": list(key_names),
-            "buckets": buckets,
-        }
-        self._lines.write(_json_bytes(header) + b"\n")
-
-    def add(self, entry: ManifestEntry) -> None:
-        """Write one item's line."""
-        # The key is JSON text already; as part of a JSON array it needs no second quoting.
-        self._lines.write(b'[%d,%s,"%s"]\n' % (entry.bucket, entry.key.encode("ascii"), entry.digest.hex().encode()))
-        self._count += 1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, exc_type: object, exc: object, traceback: object) -> None:
-        if exc_type is None:
-            self._lines.write(_json_bytes({"items": self._count}) + b"\n")
-        self._lines.close()
-
-
-def read_manifest(source: IO[bytes], *, like: Fingerprint) -> Iterator[ManifestEntry]:
-    """Yield a manifest's items, and check at the end that they are the ones the fingerprint was made of.
-
-    Args:
-        source: the manifest, as `ManifestWriter` wrote it; the caller closes it.
-        like: the fingerprint that was taken together with the manifest.
-
-    Raises:
-        ManifestError: if it is no manifest, is cut off, or does not add up to the fingerprint. As this is
-            known only at the end, nothing may be concluded from the items before the iterator is exhausted.
-    """
-    builder = FingerprintBuilder(like.key_names, buckets=like.buckets)
-    try:
-        with gzip.GzipFile(fileobj=source, mode="rb") as lines:
-            _check_manifest_header(next(lines, b""), like)
-            trailer: dict[str, Any] | None = None
-            for line in lines:
-                if trailer is not None:
-                    raise ManifestError("The manifest goes on behind its last line.")
-                parsed = json.loads(line)
-                if isinstance(parsed, dict):
-                    trailer = parsed
-                    continue
-                bucket, key, digest = parsed
-                entry = ManifestEntry(int(bucket), json.dumps(key, separators=(",", ":")), bytes.fromhex(digest))
-                builder.add_hashed(entry.bucket, entry.digest)
-                yield entry
-    except ManifestError:
-        raise
-    except (OSError, EOFError, zlib.error, ValueError, TypeError, IndexError) as error:
-        raise ManifestError(f"The manifest can't be read: {error!r}") from error
-    found = builder.build()
-    if trailer is None or trailer.get("items") != found.item_count:
-        raise ManifestError(f"The manifest is cut off after {found.item_count} items.")
-    if found != like:
-        raise ManifestError(
-            f"The manifest ({found.item_count} items) does not add up to its fingerprint ({like.item_count} "
-            "items): one of the two was changed, or they belong to different scans."
-        )
+        except (KeyError, TypeError) as error:
+            raise FingerprintFormatError(f"The shard's document is malformed: {error!r}") from error
 
 
 def take_fingerprint(
@@ -306,6 +208,10 @@ def take_fingerprint(
     progress: ProgressCallback | None = None,
     buckets: int = DEFAULT_BUCKETS,
     consistent_read: bool = True,
+    max_rcu: float | None = None,
+    checkpoint: CheckpointStore | None = None,
+    patience_seconds: float = DEFAULT_PATIENCE_SECONDS,
+    effects: Effects | None = None,
 ) -> Fingerprint:
     """Read a whole table and return its fingerprint.
 
@@ -314,50 +220,285 @@ def take_fingerprint(
         table_name: the table to read.
         key_names: the key attributes that items are told apart by, hash key first; see `table_key_names`.
             For a restored table pass the source table's.
-        segments: how many parts of the table are read at the same time.
+        segments: into how many parts the table is cut, which are read at the same time.
         manifest_sink: where the manifest goes, if one is wanted: a binary file open for writing. It stays
             open.
         progress: called after every page.
         buckets: over how many buckets items are spread; all fingerprints to be compared need the same number.
         consistent_read: whether to read consistently, which a proof needs and which costs twice the capacity.
+        max_rcu: read capacity units a second to stay below; without limit when None.
+        checkpoint: where the state, and the manifest so far, are kept now and then, so that a scan that was
+            killed goes on from there when it is called again in the same way, with an empty sink.
+        patience_seconds: for so long a page is asked for again while DynamoDB throttles or can't be reached.
+        effects: clock, sleep and chance.
 
     Raises:
-        TableMissingError: if there is no such table.
+        TableMissingError: if there is no such table, or there is none any more.
+        TableReplacedError: if it was deleted and made anew meanwhile.
         CanonicalFormError: if an item lacks a key attribute.
+        CallDeadlineError: if a page did not come for `patience_seconds`.
+        CheckpointDamagedError: if a part of the checkpoint is missing.
     """
-    builder = FingerprintBuilder(key_names, buckets=buckets)
-    with ExitStack() as stack:
-        manifest = (
-            stack.enter_context(ManifestWriter(manifest_sink, key_names, buckets=buckets))
-            if manifest_sink is not None
-            else None
-        )
-        pages = scan_table(client, table_name, segments=segments, consistent_read=consistent_read, progress=progress)
+    return take_shard(
+        client,
+        table_name,
+        shard=Shard(0, 1, segments),
+        key_names=key_names,
+        manifest_sink=manifest_sink,
+        progress=progress,
+        buckets=buckets,
+        consistent_read=consistent_read,
+        max_rcu=max_rcu,
+        checkpoint=checkpoint,
+        patience_seconds=patience_seconds,
+        effects=effects,
+    ).fingerprint
+
+
+def take_shard(
+    client: DynamoDBClient,
+    table_name: str,
+    *,
+    shard: Shard,
+    key_names: Sequence[str],
+    manifest_sink: BinaryIO | None = None,
+    progress: ProgressCallback | None = None,
+    buckets: int = DEFAULT_BUCKETS,
+    consistent_read: bool = True,
+    max_rcu: float | None = None,
+    checkpoint: CheckpointStore | None = None,
+    patience_seconds: float = DEFAULT_PATIENCE_SECONDS,
+    effects: Effects | None = None,
+) -> ShardFingerprint:
+    """Read one shard of a table; otherwise as `take_fingerprint`. A shard that is read again gives the same.
+
+    Args:
+        client: a low-level DynamoDB client.
+        table_name: the table to read.
+        shard: the part to read, one of those that `plan_shards` returned.
+        key_names: as for `take_fingerprint`, as are all the others; `max_rcu` is for this shard alone.
+
+    Raises:
+        TableMissingError, TableReplacedError, CanonicalFormError, CallDeadlineError: as `take_fingerprint`.
+    """
+    effects = effects or Effects()
+    table = _describe(client, table_name, effects, patience_seconds)
+    taking = _Taking(
+        table_name, table.get("TableId"), shard, tuple(key_names), buckets, consistent_read, manifest_sink, checkpoint
+    )
+    taking.resume()
+    saved_at = effects.clock()
+    pages = scan_table(
+        client,
+        table_name,
+        segments=shard.total_segments,
+        only_segments=shard.segment_numbers,
+        resume=taking.positions,
+        consistent_read=consistent_read,
+        progress=progress,
+        max_rcu=max_rcu,
+        expected_items=(table.get("ItemCount") or 0) // shard.of,
+        patience_seconds=patience_seconds,
+        effects=effects,
+    )
+    with taking.open_manifest() as manifest:
         for page in pages:
-            for item in page.items:
-                bucket, digest = builder.add(item)
-                if manifest is not None:
-                    manifest.add(ManifestEntry(bucket, readable_key(item, key_names), digest))
+            hashed = taking.builder.add_items(page.items)
+            if manifest is not None:
+                manifest.add_items(hashed)
+            taking.positions[page.segment] = page.last_key
+            if effects.clock() - saved_at >= SAVE_SECONDS or taking.unsaved_bytes >= SAVE_BYTES:
+                taking.save(manifest)
+                saved_at = effects.clock()
+            # Not kept until the next page has been parsed as well.
+            del page
+        # Inside, so that the manifest gets no end if the table turns out to be another one.
+        now = _describe(client, table_name, effects, patience_seconds)
+        _ensure_same(table, now, table_name)
+    if checkpoint is not None:
+        checkpoint.clear()
+    return taking.result()
+
+
+def merge_shards(parts: Iterable[ShardFingerprint]) -> Fingerprint:
+    """Make the table's fingerprint of its shards', in any order.
+
+    Raises:
+        ShardsIncompleteError: if one is missing or there twice, or they are of different tables or cuts.
+        FingerprintMismatchError: if they were taken with other keys or another number of buckets.
+    """
+    found = sorted(parts, key=lambda part: part.shard.index)
+    if not found:
+        raise ShardsIncompleteError("There is no shard to merge.")
+    first = found[0]
+    for part in found:
+        for what in ("table_name", "table_id", "consistent_read"):
+            if getattr(part, what) != getattr(first, what):
+                raise ShardsIncompleteError(
+                    f"Shards {first.shard.index} and {part.shard.index} differ in {what}: "
+                    f"{getattr(first, what)!r} and {getattr(part, what)!r}. Take all shards of one table alike."
+                )
+    whole = {Shard(index, first.shard.of, first.shard.segments) for index in range(first.shard.of)}
+    if len(found) != len(whole) or {part.shard for part in found} != whole:
+        raise ShardsIncompleteError(
+            f"Table {first.table_name!r} was cut into {len(whole)} shards, but these came: "
+            f"{[part.shard.index for part in found]}. Take what is missing, and pass each shard once."
+        )
+    builder = FingerprintBuilder(first.fingerprint.key_names, buckets=first.fingerprint.buckets)
+    for part in found:
+        builder.add_fingerprint(part.fingerprint)
     return builder.build()
 
 
-def _check_manifest_header(line: bytes, like: Fingerprint) -> None:
-    header = json.loads(line) if line else {}
-    if not isinstance(header, dict) or header.get("format") != MANIFEST_FORMAT:
-        raise ManifestError(f"The first line is not that of a {MANIFEST_FORMAT!r} document.")
-    if header.get("version") != VERSION:
-        raise ManifestError(f"The manifest has version {header.get('version')!r}; version {VERSION} is read here.")
-    if header.get("key_names") != list(like.key_names) or header.get("buckets") != like.buckets:
-        raise ManifestError("The manifest has other keys or another number of buckets than its fingerprint.")
+class _Recorder(io.RawIOBase):
+    """Passes on what is written, and keeps a copy of it until it is taken."""
+
+    def __init__(self, sink: BinaryIO) -> None:
+        self._sink = sink
+        self.unsaved = bytearray()
+
+    def write(self, data: Any, /) -> int:
+        self._sink.write(data)
+        self.unsaved += data
+        return len(data)
 
 
-def _json_bytes(document: object) -> bytes:
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii")
+class _Taking:
+    """A shard's fingerprint on its way, with what it takes to go on after a kill."""
+
+    def __init__(
+        self,
+        table_name: str,
+        table_id: str | None,
+        shard: Shard,
+        key_names: tuple[str, ...],
+        buckets: int,
+        consistent_read: bool,
+        sink: BinaryIO | None,
+        store: CheckpointStore | None,
+    ) -> None:
+        self.positions: dict[int, Item | None] = {}
+        self.builder = FingerprintBuilder(key_names, buckets=buckets)
+        self._table_name = table_name
+        self._table_id = table_id
+        self._shard = shard
+        self._key_names = key_names
+        self._buckets = buckets
+        self._consistent_read = consistent_read
+        self._sink = sink
+        self._store = store
+        self._recorder = _Recorder(sink) if sink is not None and store is not None else None
+        self._written: int | None = None
+        self._parts = 0
+
+    @property
+    def unsaved_bytes(self) -> int:
+        """How much of the manifest is held until it is saved."""
+        return len(self._recorder.unsaved) if self._recorder is not None else 0
+
+    def resume(self) -> None:
+        """Take up what was saved, if it is of the same fingerprint; else start anew.
+
+        Raises:
+            CheckpointDamagedError: if a part of the manifest is missing.
+        """
+        if self._store is None:
+            return
+        state = self._usable(self._store.get(_STATE))
+        if state is None:
+            self._store.clear()
+            return
+        self.builder.add_fingerprint(Fingerprint.from_document(state["fingerprint"]))
+        self.positions = {int(number): key for number, key in state["positions"]}
+        self._written, self._parts = state["manifest_items"], state["manifest_parts"]
+        if self._sink is not None:
+            for number in range(self._parts):
+                part = self._store.get(_PART.format(number))
+                if part is None:
+                    raise CheckpointDamagedError(
+                        f"Part {_PART.format(number)} of the checkpoint of table {self._table_name!r} is missing. "
+                        "Remove the checkpoint, and take the fingerprint from its beginning."
+                    )
+                self._sink.write(part)
+
+    def _usable(self, saved: bytes | None) -> dict[str, Any] | None:
+        if saved is None:
+            return None
+        try:
+            state = unsealed_document(saved, STATE_FORMAT)
+        except FingerprintFormatError:
+            # Of another release, or damaged: to read the table from its beginning is always right.
+            return None
+        return state if state["of"] == self._identity() else None
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "table_name": self._table_name,
+            "table_id": self._table_id,
+            "shard": self._shard.to_dict(),
+            "key_names": list(self._key_names),
+            "buckets": self._buckets,
+            "consistent_read": self._consistent_read,
+            "manifest": self._sink is not None,
+        }
+
+    def open_manifest(self) -> ManifestWriter | nullcontext[None]:
+        """Return the manifest, to be used as a context manager; nothing in it if none is wanted."""
+        if self._sink is None:
+            return nullcontext()
+        sink = self._sink if self._recorder is None else cast("BinaryIO", self._recorder)
+        return ManifestWriter(sink, self._key_names, buckets=self._buckets, written=self._written)
+
+    def save(self, manifest: ManifestWriter | None) -> None:
+        """Keep what a later call needs to go on from here."""
+        if self._store is None:
+            return
+        if manifest is not None and self._recorder is not None:
+            manifest.flush()
+            # Before the state that counts it: a part more than that does no harm, one less would be a gap.
+            self._store.put(_PART.format(self._parts), bytes(self._recorder.unsaved))
+            self._recorder.unsaved.clear()
+            self._parts += 1
+        state = {
+            "format": STATE_FORMAT,
+            "version": VERSION,
+            "of": self._identity(),
+            "positions": sorted(self.positions.items()),
+            "manifest_parts": self._parts,
+            "manifest_items": manifest.count if manifest is not None else 0,
+            "fingerprint": self.builder.build().to_document(),
+        }
+        self._store.put(_STATE, sealed_bytes(state))
+
+    def result(self) -> ShardFingerprint:
+        """Return the finished fingerprint."""
+        return ShardFingerprint(
+            self._shard, self._table_name, self._table_id, self._consistent_read, self.builder.build()
+        )
 
 
-def _gzip(data: bytes) -> bytes:
-    buffer = io.BytesIO()
-    # Neither a file name nor the time of day goes into the header, so that equal content gives equal bytes.
-    with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0) as stream:
-        stream.write(data)
-    return buffer.getvalue()
+def _describe(client: DynamoDBClient, table_name: str, effects: Effects, patience_seconds: float) -> dict[str, Any]:
+    transport = open_transport(client, pool=1, effects=effects)
+    try:
+        deadline = effects.clock() + patience_seconds
+        answer = transport.call("DescribeTable", orjson.dumps({"TableName": table_name}), deadline=deadline)
+    except ClientError as error:
+        if error_code(error) != "ResourceNotFoundException":
+            raise
+        raise TableMissingError(
+            f"There is no DynamoDB table {table_name!r} to read. Check its name, and the Region and account of the "
+            "connection; if it was there when the scan began, it was deleted meanwhile."
+        ) from error
+    finally:
+        transport.close()
+    table: dict[str, Any] = orjson.loads(answer)["Table"]
+    return table
+
+
+def _ensure_same(before: dict[str, Any], after: dict[str, Any], table_name: str) -> None:
+    """Check that the table was the same one all the time: a scan goes on in a namesake without a word."""
+    if before.get("TableId") != after.get("TableId"):
+        raise TableReplacedError(
+            f"Table {table_name!r} was deleted and made anew while it was being read: its id was "
+            f"{before.get('TableId')} and is {after.get('TableId')}. Take the fingerprint again."
+        )

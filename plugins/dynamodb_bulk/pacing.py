@@ -33,6 +33,17 @@ _MEMORY = 0.5
 # A sender that comes late may catch up so much, in seconds.
 _CATCH_UP = 0.1
 
+# While the table took something within so many seconds, it is not left alone for longer than the pause below:
+# that capacity would be lost, and the measurement would be too low.
+_LATELY = 2.0
+_LONGEST_PAUSE_LATELY = 0.3
+
+# A table whose reserve is smaller than a request never takes one whole, so waiting longer does not help.
+_LONGEST_WAIT = 2.0
+
+# A single measurement may be far off; it takes the rate down by no more than that.
+_DEEPEST_CUT = 0.5
+
 # Probes of a table that accepts nothing: so many by doubling pauses, then the rest of the time in equal parts.
 _QUICK_PROBES = 9
 _PROBES = 18
@@ -52,17 +63,25 @@ class Pacer:
         self._longest_pause = longest_pause
         self._draw = draw
         self._free_at = float("-inf")
+        self._heard_at = float("-inf")
         self._refused_at: float | None = None
         self._accepted = 0
+        self._accepted_at = float("-inf")
         self._weighted_items = 0.0
         self._weighted_seconds = 0.0
         self._grown_at = 0.0
+        self._fruitless = 0
+        self._probes = 0
         self.rate: float | None = None
-        self.fruitless = 0
 
     def ready_at(self) -> float:
         """Return the moment from which the next request may be sent."""
         return self._free_at
+
+    @property
+    def probing(self) -> bool:
+        """Whether nothing was taken of late, so that one request at a time is enough to find out more."""
+        return self._fruitless > 0
 
     def sent(self, now: float, items: int) -> None:
         """Take note that `items` are sent now."""
@@ -80,15 +99,25 @@ class Pacer:
             gives_up_at: when the caller gives up if nothing is accepted.
         """
         self._accepted += accepted
+        if accepted:
+            self._accepted_at = now
         if accepted == items:
-            if self.fruitless:
+            if self._fruitless > 1:
                 # There is capacity again: the pauses for a table that takes nothing are over.
-                self._free_at = min(self._free_at, now)
-            self.fruitless = 0
+                self._free_at = min(self._free_at, now if self.rate is None else sent_at + items / self.rate)
+            self._fruitless = 0
             self._grow(now)
-        elif self._refused_at is None or sent_at > self._refused_at:
+        elif sent_at > self._heard_at:
+            self._heard_at = now
             self._refused(now, items, accepted, gives_up_at)
         # Else it was under way when the refusal before it came: it tells nothing new.
+
+    def failed(self, now: float, *, sent_at: float, gives_up_at: float) -> None:
+        """Take note of a request that failed for another reason than capacity: it says nothing of the table's."""
+        if sent_at > self._heard_at:
+            self._heard_at = now
+            self._fruitless += 1
+            self._free_at = max(self._free_at, now + self._pause(now, gives_up_at))
 
     def _grow(self, now: float) -> None:
         if self.rate is None or self._refused_at is None:
@@ -103,21 +132,58 @@ class Pacer:
             self._weighted_items = self._weighted_items * _MEMORY + self._accepted
             self._weighted_seconds = self._weighted_seconds * _MEMORY + now - self._refused_at
             if self._weighted_seconds > 0:
-                self.rate = self._weighted_items / self._weighted_seconds * _BACK_TO
+                measured = self._weighted_items / self._weighted_seconds * _BACK_TO
+                self.rate = max(measured, (self.rate or 0.0) * _DEEPEST_CUT)
         if self._refused_at is None or self._accepted:
             # Otherwise the time without any acceptance belongs to the next measurement.
             self._refused_at = now
             self._accepted = 0
         self._grown_at = now
-        self.fruitless = 1 if accepted else self.fruitless + 1
+        self._fruitless = 1 if accepted else self._fruitless + 1
         pause = self._pause(now, gives_up_at)
         if self.rate is not None:
-            pause = max(pause, min(items / self.rate, self._longest_pause))
+            pause = max(pause, min(items / self.rate, _LONGEST_WAIT))
         self._free_at = now + pause
 
     def _pause(self, now: float, gives_up_at: float) -> float:
-        pause = full_jitter(self.fruitless, first=self._first_pause, longest=self._longest_pause, draw=self._draw)
-        if self.fruitless > _QUICK_PROBES:
+        if now - self._accepted_at < _LATELY:
+            self._probes = 0
+            longest = min(self._longest_pause, _LONGEST_PAUSE_LATELY)
+        else:
+            self._probes += 1
+            longest = self._longest_pause
+        pause = full_jitter(self._fruitless, first=self._first_pause, longest=longest, draw=self._draw)
+        if self._probes > _QUICK_PROBES:
             # Whatever chance says, a dead table is not asked more often than that.
-            pause = max(pause, (gives_up_at - now) / max(1, _PROBES - self.fruitless))
+            pause = max(pause, (gives_up_at - now) / max(1, _PROBES - self._probes))
         return pause
+
+
+class Governor:
+    """Keeps to a number of capacity units per second, as DynamoDB counts them.
+
+    What is sent next waits until what was sent before is paid for, so the average holds whatever an item costs.
+
+    Args:
+        units_per_second: write or read capacity units that may be consumed, more than 0.
+    """
+
+    def __init__(self, units_per_second: float) -> None:
+        if units_per_second <= 0:
+            raise ValueError(f"{units_per_second} capacity units per second let nothing through; allow more than 0")
+        self._rate = units_per_second
+        self._free_at = float("-inf")
+        self.consumed = 0.0
+
+    def ready_at(self) -> float:
+        """Return the moment from which the next request may be sent."""
+        return self._free_at
+
+    def sent(self, now: float, units: float) -> None:
+        """Take note that a request is sent now that may consume so many units."""
+        self._free_at = max(self._free_at, now - _CATCH_UP) + units / self._rate
+
+    def settled(self, expected: float, consumed: float) -> None:
+        """Take note of what a request consumed that was expected to consume `expected`."""
+        self.consumed += consumed
+        self._free_at += (consumed - expected) / self._rate

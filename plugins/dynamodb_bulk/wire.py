@@ -311,7 +311,7 @@ class Wire(_Patient):
         )
 
 
-class _Prepared:
+class _Prepared(AWSPreparedRequest):
     """A request as handlers know it, made only once one of them looks at it.
 
     What they change (a header more, say) is what goes out; the signature is made before, as botocore does it.

@@ -24,6 +24,7 @@ from backup_flows.fingerprints import (
     take,
 )
 from dynamodb_bulk.fingerprint import read_manifest
+from dynamodb_bulk.scan import ScanProgress
 
 ARN = "arn:aws:backup:us-east-1:123456789012:recovery-point:1a2b"
 BESIDE = "recovery-points/orders/1a2b/"
@@ -106,7 +107,7 @@ def test_the_word_that_it_is_complete_is_written_last(flow):
             return flow.s3.upload_fileobj(sink, bucket, key, **more)
 
     take(flow.dynamodb, Watched(), bucket=flow.bucket, prefix="p.", table="orders", clock=flow.now)
-    assert sorted(written[:2]) == ["p.fingerprint.json.gz", "p.manifest.jsonl.gz"]
+    assert sorted(written[:2]) == ["p.fingerprint.json.gz", "p.manifest.bin"]
     assert written[2:] == ["p.meta.json"]
 
 
@@ -153,7 +154,7 @@ def test_binding_copies_all_that_vouches_beside_the_recovery_point(flow, binding
     bound = bind(flow.s3, flow.bucket, binding)
     assert (bound.before.prefix, bound.after.prefix) == (BESIDE, f"{BESIDE}after.")
     assert bound.before.digest == binding.before.digest
-    names = ["fingerprint.json.gz", "manifest.jsonl.gz", "meta.json"]
+    names = ["fingerprint.json.gz", "manifest.bin", "meta.json"]
     assert sorted(flow.keys(BESIDE)) == sorted(
         [f"{BESIDE}binding.json", *(f"{BESIDE}{part}{name}" for part in ("", "after.") for name in names)]
     )
@@ -190,13 +191,12 @@ def test_of_two_that_bind_at_once_the_first_stands(flow, binding, monkeypatch):
 
 
 def test_the_progress_of_a_long_scan_is_told_as_it_doubles(caplog):
-    from types import SimpleNamespace
-
     report = fingerprints._progress_logger("orders")
     with caplog.at_level("INFO", logger="backup_flows.fingerprints"):
         for items in (5_000, 10_000, 15_000, 20_000, 39_999, 40_000):
-            report(SimpleNamespace(items=items, pages=items // 1000))
+            report(ScanProgress(items=items, pages=items // 1000, segments_done=0, segments=4, seconds=2.0))
     assert [record.args[1] for record in caplog.records] == [10_000, 20_000, 40_000]
+    assert "20000 items/s" in caplog.records[-1].message
 
 
 def test_awss_time_is_what_counts(flow, taken):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
@@ -227,13 +228,15 @@ class TestAgainstTheRuleItself:
     tables = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from("123"), max_size=6)
 
     @CALM
-    @given(tables, tables, tables, st.sampled_from([1, 4, 64]))
+    @given(tables, tables, tables, st.sampled_from([1, 4, 64]), st.sampled_from([1, 1 << 20]))
     def test_every_item_gets_what_the_rule_says(
-        self, before: Table, after: Table, restored: Table, buckets: int
+        self, before: Table, after: Table, restored: Table, buckets: int, memory: int
     ) -> None:
         taken = [Taken(table, buckets=buckets) for table in (before, after, restored)]
         manifests = Manifests(before=taken[0].open, after=taken[1].open, restored=taken[2].open)
-        result = judge(*(each.fingerprint for each in taken), manifests=manifests, max_unverifiable_ratio=1.0)
+        result = judge(
+            *(each.fingerprint for each in taken), manifests=manifests, max_unverifiable_ratio=1.0, memory_bytes=memory
+        )
         expected = {}
         for key in before.keys() | after.keys() | restored.keys():
             was, became, came = before.get(key), after.get(key), restored.get(key)
@@ -266,6 +269,19 @@ class TestReport:
         compare(QUIET, QUIET, QUIET, diff_sink=sink)
         assert sink.getvalue() == b""
         assert not sink.closed
+
+    def test_what_does_not_fit_into_memory_goes_to_the_folder(self, tmp_path: Path) -> None:
+        spilled, held = io.BytesIO(), io.BytesIO()
+        options = {"memory_bytes": 3000, "spill_folder": tmp_path}
+        assert compare(QUIET, {}, {}, diff_sink=spilled, max_unverifiable_ratio=1.0, **options) == compare(
+            QUIET, {}, {}, diff_sink=held, max_unverifiable_ratio=1.0
+        )
+        assert spilled.getvalue() == held.getvalue()
+        assert list(tmp_path.iterdir()) == []
+
+    def test_keys_of_any_characters_are_named(self) -> None:
+        wrong = {"é": "x", '"quoted"': "x", "line\n": "x", "\ud800": "x"}
+        assert named(compare(QUIET, QUIET, QUIET | wrong)) == dict.fromkeys(wrong, "extra")
 
     def test_it_is_json_ready(self) -> None:
         result = compare(QUIET, QUIET, without(QUIET, "k001"))

@@ -13,7 +13,8 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from dynamodb_bulk.errors import TableMissingError
-from dynamodb_bulk.scan import ScanProgress, scan_table, table_key_names
+from dynamodb_bulk.patience import Effects
+from dynamodb_bulk.scan import MAX_THREADS, ScanAnswerError, ScanProgress, scan_table, table_key_names
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +86,9 @@ def test_the_number_of_segments_has_limits(segments: int) -> None:
 class PagedTable:
     """A client whose pages are given by hand, one list of pages a segment."""
 
-    def __init__(self, segments: list[list[list[dict[str, Any]]]]) -> None:
+    def __init__(self, segments: list[list[list[dict[str, Any]]]], units: float | None = None) -> None:
         self.segments = segments
+        self.units = units
         self.requests: list[dict[str, Any]] = []
         self._lock = threading.Lock()
 
@@ -98,6 +100,8 @@ class PagedTable:
         answer: dict[str, Any] = {"Items": pages[number]}
         if number + 1 < len(pages):
             answer["LastEvaluatedKey"] = {"page": {"N": str(number + 1)}}
+        if self.units is not None:
+            answer["ConsumedCapacity"] = {"TableName": "orders", "CapacityUnits": self.units}
         return answer
 
 
@@ -111,7 +115,13 @@ def test_an_empty_page_is_not_the_end() -> None:
 def test_requests_carry_what_was_asked_for(consistent: bool) -> None:
     table: Any = PagedTable([[[]], [[]]])
     list(scan_table(table, "orders", segments=2, consistent_read=consistent, page_limit=9))
-    common = {"TableName": "orders", "ConsistentRead": consistent, "TotalSegments": 2, "Limit": 9}
+    common = {
+        "TableName": "orders",
+        "ConsistentRead": consistent,
+        "TotalSegments": 2,
+        "Limit": 9,
+        "ReturnConsumedCapacity": "TOTAL",
+    }
     assert sorted(table.requests, key=lambda request: request["Segment"]) == [
         {**common, "Segment": 0},
         {**common, "Segment": 1},
@@ -146,3 +156,127 @@ def test_an_error_in_one_segment_ends_the_scan() -> None:
     with pytest.raises(ClientError) as caught:
         list(scan_table(table, "orders", segments=2))
     assert caught.value is refused
+
+
+def one_item_pages(segments: int, pages: int) -> list[list[list[dict[str, Any]]]]:
+    return [[[{"order_id": {"S": f"{segment}-{page}"}}] for page in range(pages)] for segment in range(segments)]
+
+
+@pytest.mark.parametrize("only", [[0], [2, 1], [3, 3], []])
+def test_a_shard_reads_its_segments_only(only: list[int]) -> None:
+    table: Any = PagedTable(one_item_pages(4, 3))
+    found = keys(scan_table(table, "orders", segments=4, only_segments=only))
+    assert found == sorted(f"{segment}-{page}" for segment in set(only) for page in range(3))
+
+
+@pytest.mark.parametrize("only", [[4], [-1]])
+def test_a_segment_that_is_not_there_is_refused(only: list[int]) -> None:
+    with pytest.raises(ValueError, match="only_segments"):
+        list(scan_table(Mock(), "orders", segments=4, only_segments=only))
+
+
+@pytest.mark.parametrize("taken", range(7))
+def test_a_scan_goes_on_where_it_was_left(taken: int) -> None:
+    table: Any = PagedTable(one_item_pages(2, 3))
+    pages = scan_table(table, "orders", segments=2)
+    first = [next(pages) for _ in range(taken)]
+    pages.close()
+    position = {page.segment: page.last_key for page in first}
+    seen: list[ScanProgress] = []
+    rest = list(scan_table(table, "orders", segments=2, resume=position, progress=seen.append))
+    assert sorted(keys(first) + keys(rest)) == sorted(f"{segment}-{page}" for segment in range(2) for page in range(3))
+    if taken < 6:
+        assert seen[-1].segments_done == 2
+
+
+def test_many_segments_are_not_all_held_at_once() -> None:
+    under_way: list[int] = []
+
+    class Counting(PagedTable):
+        def scan(self, **request: Any) -> dict[str, Any]:
+            answer = super().scan(**request)
+            with self._lock:
+                under_way.append(len(self.requests) - taken)
+            return answer
+
+    table: Any = Counting(one_item_pages(200, 1))
+    taken = 0
+    for page in scan_table(table, "orders", segments=200):
+        taken += len(page.items)
+    assert taken == 200
+    assert max(under_way) <= MAX_THREADS + 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ({"Items": [{"order_id": {"S": "a"}}], "Count": 2}, "states 2 items and has 1"),
+        ({"Items": [], "Count": 1}, "states 1 items and has 0"),
+        ({"Count": 3}, "states 3 items and has 0"),
+    ],
+)
+def test_an_answer_that_contradicts_itself_ends_the_scan(answer: dict[str, Any], message: str) -> None:
+    table = Mock()
+    table.scan.return_value = answer
+    with pytest.raises(ScanAnswerError, match=message):
+        list(scan_table(table, "orders", segments=1))
+
+
+def test_a_scan_that_does_not_advance_ends() -> None:
+    table = Mock()
+    table.scan.return_value = {"Items": [], "LastEvaluatedKey": {"order_id": {"S": "a"}}}
+    with pytest.raises(ScanAnswerError, match="does not advance"):
+        list(scan_table(table, "orders", segments=1))
+    assert table.scan.call_count == 2
+
+
+class Time:
+    """Time that passes only by sleeping."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    @property
+    def effects(self) -> Effects:
+        return Effects(clock=lambda: self.now, sleep=self.sleep, draw=lambda: 0.5)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize("segments", [1, 3])
+def test_a_limited_scan_takes_no_more_capacity_than_allowed(segments: int) -> None:
+    time = Time()
+    table: Any = PagedTable(one_item_pages(segments, 60 // segments), units=5.0)
+    found = keys(scan_table(table, "orders", segments=segments, max_rcu=10, effects=time.effects))
+    assert len(found) == 60
+    # 60 pages of 5 units at 10 units a second; the last of them needs not be waited for.
+    # Several threads that sleep add their sleeps to the clock here, so only one has an upper limit.
+    assert time.now - 100 >= (60 - segments) * 5 / 10
+    assert segments > 1 or time.now - 100 <= 30
+
+
+def test_pages_of_a_limited_scan_suit_the_limit() -> None:
+    table: Any = PagedTable(one_item_pages(1, 3), units=2.5)
+    list(scan_table(table, "orders", segments=1, max_rcu=10, effects=Time().effects))
+    assert [request["Limit"] for request in table.requests] == [25, 4, 4]
+    table.requests.clear()
+    list(scan_table(table, "orders", segments=1, max_rcu=10, page_limit=3, effects=Time().effects))
+    assert [request["Limit"] for request in table.requests] == [3, 3, 3]
+
+
+def test_progress_tells_the_rate_and_what_is_left() -> None:
+    time, seen = Time(), []
+    table: Any = PagedTable(one_item_pages(1, 5), units=10.0)
+    pages = scan_table(
+        table, "orders", segments=1, max_rcu=10, effects=time.effects, progress=seen.append, expected_items=10
+    )
+    list(pages)
+    assert seen[-1].items == 5
+    assert seen[-1].capacity_units == 50
+    assert seen[-1].size > 5 * len("order_id")
+    assert seen[-1].seconds == pytest.approx(4.0)
+    assert seen[-1].items_per_second == pytest.approx(5 / 4)
+    assert seen[-1].eta_seconds == pytest.approx(4.0)
+    assert ScanProgress(0, 0, 0, 1).items_per_second == 0
+    assert ScanProgress(5, 1, 0, 1, seconds=1, expected_items=4).eta_seconds is None

@@ -1,0 +1,136 @@
+"""Where a load keeps what it has done, so that one that was killed goes on where it stood.
+
+A checkpoint is a handful of named documents. Each is written whole or not at all, so whatever is found was
+complete; what is missing is done again.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Protocol
+
+from botocore.exceptions import ClientError
+
+from dynamodb_bulk.patience import error_code
+
+_NOT_FOUND = frozenset({"NoSuchKey", "404", "NotFound"})
+
+
+class CheckpointStore(Protocol):
+    """Keeps named documents; a name may hold slashes."""
+
+    def put(self, name: str, data: bytes) -> None:
+        """Keep a document; when this returns it is safe, and until then the one before it is."""
+        ...
+
+    def get(self, name: str) -> bytes | None:
+        """Return a document, or None where there is none."""
+        ...
+
+    def get_range(self, name: str, start: int, length: int) -> bytes:
+        """Return `length` bytes of a document that is there, from `start` on."""
+        ...
+
+    def clear(self) -> None:
+        """Remove all documents."""
+        ...
+
+
+class LocalCheckpoints:
+    """Keeps documents as files below a folder, which is made if need be.
+
+    Args:
+        folder: used for this one load, and nothing else.
+        durable: whether what was put must survive the machine, not the process alone.
+    """
+
+    def __init__(self, folder: str | Path, *, durable: bool = True) -> None:
+        self._folder = Path(folder)
+        self._durable = durable
+
+    def put(self, name: str, data: bytes) -> None:
+        """Keep a document."""
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".draft-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                if self._durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            Path(draft).replace(path)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
+
+    def get(self, name: str) -> bytes | None:
+        """Return a document, or None where there is none."""
+        try:
+            return (self._folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def get_range(self, name: str, start: int, length: int) -> bytes:
+        """Return a part of a document."""
+        with (self._folder / name).open("rb") as file:
+            file.seek(start)
+            return file.read(length)
+
+    def clear(self) -> None:
+        """Remove all documents, and the folders that are empty then."""
+        for path in sorted(self._folder.rglob("*"), reverse=True):
+            if path.is_dir():
+                path.rmdir()
+            else:
+                path.unlink()
+
+
+class S3Checkpoints:
+    """Keeps documents as S3 objects.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html#ConsistencyModel
+
+    Args:
+        client: boto3's S3 client.
+        bucket: the bucket's name.
+        prefix: what the keys begin with, such as ``checkpoints/orders/2026-11-01/``; used for this one load.
+    """
+
+    def __init__(self, client: Any, bucket: str, prefix: str) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._prefix = prefix
+
+    def put(self, name: str, data: bytes) -> None:
+        """Keep a document."""
+        self._client.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=data)
+
+    def get(self, name: str) -> bytes | None:
+        """Return a document, or None where there is none."""
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
+        except ClientError as error:
+            if error_code(error) in _NOT_FOUND:
+                return None
+            raise
+        data: bytes = answer["Body"].read()
+        return data
+
+    def get_range(self, name: str, start: int, length: int) -> bytes:
+        """Return a part of a document."""
+        if not length:
+            return b""
+        answer = self._client.get_object(
+            Bucket=self._bucket, Key=self._prefix + name, Range=f"bytes={start}-{start + length - 1}"
+        )
+        data: bytes = answer["Body"].read()
+        return data
+
+    def clear(self) -> None:
+        """Remove all documents."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
+        for page in pages:
+            objects = [{"Key": entry["Key"]} for entry in page.get("Contents", [])]
+            if objects:
+                self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
