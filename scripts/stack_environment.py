@@ -181,6 +181,7 @@ def airflow_environment(
         "CORE__HOSTNAME_CALLABLE": "socket.gethostname",
         # SQLite lets one process write at a time; the others wait this long (seconds) before they fail.
         "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database_file(home)}?timeout=60",
+        "DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "sqlite_turns.CONNECT_ARGS",
         "API__HOST": LOOPBACK,
         "API__PORT": str(ports.api),
         "API__BASE_URL": base_url,
@@ -206,6 +207,8 @@ def airflow_environment(
         "AIRFLOW_HOME": str(home),
         "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(f"http://{LOOPBACK}:{ports.aws}"),
         "BACKUP_PROJECT_HOME": str(PROJECT),
+        # What Airflow's own settings import; neither DAGs nor plugins need it.
+        "PYTHONPATH": str(PROJECT / "scripts" / "airflow_path"),
         # What runs here must never reach real AWS: no credentials from the machine's metadata address,
         # none from the developer's files, should a task ever miss the connection above.
         "AWS_EC2_METADATA_DISABLED": "true",

@@ -135,7 +135,7 @@ def test_overrides_win(tmp_path):
 
 def test_only_the_local_aws_has_include_on_its_path(tmp_path):
     assert aws_environment()["PYTHONPATH"] == str(PROJECT / "include")
-    assert "PYTHONPATH" not in make_environment(tmp_path)
+    assert make_environment(tmp_path)["PYTHONPATH"] == str(PROJECT / "scripts" / "airflow_path")
 
 
 def test_every_setting_is_one_that_airflow_knows(tmp_path):
