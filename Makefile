@@ -44,6 +44,10 @@ test-component: venv ## Run the tests of whole parts: the local AWS, the flows o
 test-e2e: venv data ## Run the tests that start Airflow and the local AWS as processes
 	$(BIN)/python -m pytest -m e2e $(ARGS)
 
+.PHONY: bench
+bench: venv ## Measure the bulk engine side by side with boto3 (docs/performance.md)
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
 .PHONY: lint
 lint: venv lint-imports ## Check style, import rules, spelling, the CloudFormation template and the compose file
 	$(BIN)/ruff check

@@ -68,7 +68,7 @@ class LocalCheckpoints:
         """Return a document, or None where there is none."""
         try:
             return (self._folder / name).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             return None
 
     def get_range(self, name: str, start: int, length: int) -> bytes:

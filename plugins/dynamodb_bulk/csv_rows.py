@@ -32,6 +32,7 @@ MAX_ITEM_BYTES = 400 * 1024
 MAX_HASH_KEY_BYTES = 2048
 MAX_RANGE_KEY_BYTES = 1024
 MAX_RAW_BYTES = 2048
+KEY_HASH_BYTES = 16
 
 # A longer record can only be a mistake (a quote that is never closed), and memory must stay bounded.
 MAX_RECORD_CHARACTERS = 4 * 1024 * 1024
@@ -43,7 +44,7 @@ _TYPED_BYTES = 40
 _CHARACTER_BYTES = 4
 
 _READ_BYTES = 256 * 1024
-_SURROGATE = re.compile("[\ud800-\udfff]")
+SURROGATE = re.compile("[\ud800-\udfff]")
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _OTHER_DELIMITERS = (",", ";", "\t", "|")
 
@@ -92,9 +93,12 @@ class _Line(NamedTuple):
     number: int
     text: str
     too_long: bool
+    size: int
 
 
-class _Record(NamedTuple):
+class Record(NamedTuple):
+    """A record of a file: where it starts, its cells, its text, and what is wrong with it, if anything is."""
+
     line: int
     fields: list[str]
     raw: str
@@ -134,23 +138,31 @@ class SourceTap(io.RawIOBase):
         return self._hash.hexdigest()
 
 
-class _Lines:
-    """Physical lines for csv.reader; remembers those of the record at hand and takes lines back."""
+class Lines:
+    """Physical lines for csv.reader; remembers those of the record at hand and takes lines back.
 
-    def __init__(self, source: Readable, limit: int) -> None:
+    Args:
+        source: the bytes, from the beginning of a record.
+        limit: characters that a record may have.
+        first_line: the number of the first line.
+        encoding: ``utf-8-sig`` at the beginning of a file, where a byte order mark may stand, else ``utf-8``.
+    """
+
+    def __init__(self, source: Readable, limit: int, *, first_line: int = 1, encoding: str = "utf-8-sig") -> None:
         # newline="" keeps line ends as they are; a byte that is not UTF-8 comes through as a lone
         # surrogate, so that it costs its own row only.
         self._text = io.TextIOWrapper(
-            io.BufferedReader(source if isinstance(source, SourceTap) else SourceTap(source), _READ_BYTES),
-            encoding="utf-8-sig",
+            io.BufferedReader(source if isinstance(source, io.RawIOBase) else SourceTap(source), _READ_BYTES),
+            encoding=encoding,
             errors="surrogateescape",
             newline="",
         )
         self._limit = limit
-        self._number = 0
+        self._number = first_line - 1
         self._returned: deque[_Line] = deque()
         self._characters = 0
         self.taken: list[_Line] = []
+        self.position = 0
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -158,10 +170,16 @@ class _Lines:
     def __next__(self) -> str:
         line = self._returned.popleft() if self._returned else self._read()
         self.taken.append(line)
+        self.position += line.size
         self._characters += len(line.text)
         if line.too_long or self._characters > self._limit:
             raise _BrokenRecordError(f"longer than {self._limit} characters; is a quote never closed?")
         return line.text
+
+    @property
+    def next_line(self) -> int:
+        """The number of the line that is handed out next."""
+        return self._returned[0].number if self._returned else self._number + 1
 
     def start_record(self) -> None:
         """Forget the lines of the last record."""
@@ -171,6 +189,7 @@ class _Lines:
     def give_back_all_but_first(self) -> None:
         """Keep the first line of the record at hand; the others are read again."""
         self._returned.extendleft(reversed(self.taken[1:]))
+        self.position -= sum(line.size for line in self.taken[1:])
         del self.taken[1:]
 
     def _read(self) -> _Line:
@@ -179,9 +198,15 @@ class _Lines:
             raise StopIteration
         self._number += 1
         rest = text
+        size = _byte_length(text)
         while len(rest) == self._limit and rest[-1] not in "\r\n":
             rest = self._text.readline(self._limit)
-        return _Line(self._number, text, rest is not text)
+            size += _byte_length(rest)
+        return _Line(self._number, text, rest is not text, size)
+
+
+def _byte_length(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))
 
 
 def inspect_header(stream: Readable, schema: TableSchema, name: str) -> Header:
@@ -197,8 +222,8 @@ def inspect_header(stream: Readable, schema: TableSchema, name: str) -> Header:
         NotCsvError: binary, not UTF-8, or no CSV.
         HeaderError: columns are missing, unknown or repeated.
     """
-    records = _read_records(_Lines(stream, MAX_RECORD_CHARACTERS), schema.delimiter)
-    header = _take_header(records, schema, name)
+    records = read_records(Lines(stream, MAX_RECORD_CHARACTERS), schema.delimiter)
+    header = take_header(records, schema, name)
     if not schema.allow_no_rows and next(records, None) is None:
         raise no_rows(name)
     return header
@@ -227,20 +252,21 @@ def read_rows(
         NotCsvError: binary, not UTF-8, or no CSV.
         HeaderError: columns are missing, unknown or repeated.
     """
-    records = _read_records(_Lines(stream, max_record), schema.delimiter)
-    builder = _ItemBuilder(schema, _take_header(records, schema, name).columns)
+    records = read_records(Lines(stream, max_record), schema.delimiter)
+    builder = ItemBuilder(schema, take_header(records, schema, name).columns)
     for record in records:
         try:
             item, key, size = builder.build(record)
-        except _RowProblemError as problem:
-            yield Reject(record.line, problem.field, problem.reason, _cut(record.raw))
+        except RowProblemError as problem:
+            yield reject(record, problem)
         else:
             yield Row(record.line, item, key, size)
 
 
-def _read_records(lines: _Lines, delimiter: str) -> Iterator[_Record]:
+def read_records(lines: Lines, delimiter: str) -> Iterator[Record]:
+    """Yield the records of a file, broken ones too; blank lines are left out."""
     # The limit is csv's own and holds for the whole process. It is only ever raised: an item may have
-    # 400 KB in one cell, and what is longer is turned away by `_Lines`.
+    # 400 KB in one cell, and what is longer is turned away by `Lines`.
     if csv.field_size_limit() < MAX_RECORD_CHARACTERS:
         csv.field_size_limit(MAX_RECORD_CHARACTERS)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
@@ -254,14 +280,19 @@ def _read_records(lines: _Lines, delimiter: str) -> Iterator[_Record]:
             lines.give_back_all_but_first()
             first = lines.taken[0]
             problem = f"the row is {error}" if first.too_long else f"broken quoting: {error}"
-            yield _Record(first.number, [], first.text, problem)
+            yield Record(first.number, [], first.text, problem)
         else:
             if fields:
                 raw = "".join([line.text for line in lines.taken])
-                yield _Record(lines.taken[0].number, fields, raw, None)
+                yield Record(lines.taken[0].number, fields, raw, None)
 
 
-def _cut(raw: str) -> str:
+def reject(record: Record, problem: "RowProblemError") -> Reject:
+    """Return the reject for a record that cannot become an item."""
+    return Reject(record.line, problem.field, problem.reason, cut_raw(record.raw))
+
+
+def cut_raw(raw: str) -> str:
     """Return at most 2 KB of a record for the rejects file, with bytes that are not UTF-8 made visible."""
     data = raw.rstrip("\r\n")[:MAX_RAW_BYTES].encode("utf-8", "surrogateescape")
     if len(data) > MAX_RAW_BYTES:
@@ -275,7 +306,12 @@ def _cut(raw: str) -> str:
 # --- header ---------------------------------------------------------------------------------------
 
 
-def _take_header(records: Iterator[_Record], schema: TableSchema, name: str) -> Header:
+def take_header(records: Iterator[Record], schema: TableSchema, name: str) -> Header:
+    """Take the first record, which must be the header that the schema asks for.
+
+    Raises:
+        EmptyFileError, NotCsvError, HeaderError: it is not.
+    """
     expected = f"expected a UTF-8 CSV file with the header {schema.delimiter.join(schema.column_names)}"
     record = next(records, None)
     if record is None or not record.raw.strip():
@@ -311,14 +347,16 @@ def _header_problems(columns: tuple[str, ...], schema: TableSchema) -> list[str]
 # --- rows to items --------------------------------------------------------------------------------
 
 
-class _RowProblemError(Exception):
+class RowProblemError(Exception):
+    """A row cannot become an item; `field` is None where the whole row is at fault."""
+
     def __init__(self, field: str | None, reason: str) -> None:
         super().__init__(field, reason)
         self.field = field
         self.reason = reason
 
 
-class _ItemBuilder:
+class ItemBuilder:
     """Builds items from the records of one file; made once per file, as the header orders the columns."""
 
     def __init__(self, schema: TableSchema, header: tuple[str, ...]) -> None:
@@ -330,13 +368,13 @@ class _ItemBuilder:
             if column.name in header
         ]
         names = [*header, *(column.normalised_as or "" for column in schema.columns)]
-        self._overhead = sum(len(name.encode("utf-8")) + _TYPED_BYTES for name in names)
+        self.overhead = sum(len(name.encode("utf-8")) + _TYPED_BYTES for name in names)
         self._keys = [
             (column, MAX_HASH_KEY_BYTES if column.key == "hash" else MAX_RANGE_KEY_BYTES)
             for column in schema.key_columns
         ]
 
-    def build(self, record: _Record) -> tuple[WireItem, bytes, int]:
+    def build(self, record: Record) -> tuple[WireItem, bytes, int]:
         """Return a record's item, the hash of its key, and its size or an upper bound of it."""
         self._check_record(record)
         item: WireItem = {}
@@ -344,7 +382,7 @@ class _ItemBuilder:
             text = record.fields[position]
             if not text or (normalise and not text.strip()):
                 if when_empty == "reject":
-                    raise _RowProblemError(column.name, "is an empty key" if column.key else "is empty")
+                    raise RowProblemError(column.name, "is an empty key" if column.key else "is empty")
                 if when_empty == "store":
                     item[column.name] = {"S": ""}
             elif normalise is None:
@@ -352,25 +390,25 @@ class _ItemBuilder:
             else:
                 _add_typed(item, column, text, normalise)
         key = self._hash_key(item)
-        size = self._overhead + len(record.raw) * _CHARACTER_BYTES
+        size = self.overhead + len(record.raw) * _CHARACTER_BYTES
         if size <= MAX_ITEM_BYTES:
             return item, key, size
         size = item_size(item)
         if size > MAX_ITEM_BYTES:
-            raise _RowProblemError(None, f"the item has {size} bytes, DynamoDB takes {MAX_ITEM_BYTES}")
+            raise RowProblemError(None, f"the item has {size} bytes, DynamoDB takes {MAX_ITEM_BYTES}")
         return item, key, size
 
-    def _check_record(self, record: _Record) -> None:
+    def _check_record(self, record: Record) -> None:
         # A row that is not text is named so, whatever else is wrong with it.
-        if not record.raw.isascii() and _SURROGATE.search(record.raw):
-            raise _RowProblemError(self._field_with(_SURROGATE, record.fields), "is not valid UTF-8")
+        if not record.raw.isascii() and SURROGATE.search(record.raw):
+            raise RowProblemError(self._field_with(SURROGATE, record.fields), "is not valid UTF-8")
         if record.problem:
-            raise _RowProblemError(None, record.problem)
+            raise RowProblemError(None, record.problem)
         if "\0" in record.raw:
-            raise _RowProblemError(self._field_with(re.compile("\0"), record.fields), "holds a NUL byte")
+            raise RowProblemError(self._field_with(re.compile("\0"), record.fields), "holds a NUL byte")
         if len(record.fields) != self._width:
             kind = "short" if len(record.fields) < self._width else "long"
-            raise _RowProblemError(
+            raise RowProblemError(
                 None, f"the row is too {kind}: {len(record.fields)} fields, the header has {self._width}"
             )
 
@@ -380,24 +418,24 @@ class _ItemBuilder:
         return next((self._header[i] for i, text in enumerate(fields) if pattern.search(text)), None)
 
     def _hash_key(self, item: WireItem) -> bytes:
-        # With its length before it, no part of a key can pass for a part of another.
-        joined = ""
+        parts = []
         for column, limit in self._keys:
             text = item[column.name][column.attribute_type]
-            joined += f"{len(text)}:{text}"
+            parts.append(text)
             if len(text) * _CHARACTER_BYTES > limit and len(text.encode("utf-8")) > limit:
-                raise _RowProblemError(
+                raise RowProblemError(
                     column.name,
                     f"the {column.key} key has {len(text.encode('utf-8'))} bytes, DynamoDB takes {limit}",
                 )
-        return hashlib.blake2b(joined.encode("utf-8"), digest_size=16).digest()
+        # No row with a NUL comes so far. With one between them, no part of a key can pass for a part of another.
+        return hashlib.blake2b("\0".join(parts).encode("utf-8"), digest_size=KEY_HASH_BYTES).digest()
 
 
 def _add_typed(item: WireItem, column: Column, text: str, normalise: Callable[[str], str]) -> None:
     try:
         normalised = normalise(text.strip())
     except BadValueError as error:
-        raise _RowProblemError(column.name, str(error)) from error
+        raise RowProblemError(column.name, str(error)) from error
     if column.type == "number":
         item[column.name] = {"N": normalised}
         return

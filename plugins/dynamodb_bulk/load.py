@@ -1,67 +1,36 @@
 """Loading a CSV file into a DynamoDB table, to the row.
 
-A load reads its file twice. The first pass writes nothing: it finds the rows that cannot become items,
-and for each key the line that wins, which is the last one. Only if not too many rows were rejected does
-the second pass write the winning rows. So the result depends on the file alone, not on threads, batches
-or resends; and since an item holds nothing but what its row says, loading a file twice changes nothing.
+A load reads its file twice. The first pass writes nothing: it finds the rows that cannot become items, and for each
+key the row that wins, which is the last one. Only if not too many rows were rejected does the second pass write the
+winning rows. So the result depends on the file alone, not on shards, threads, batches or resends; and since an item
+holds nothing but what its row says, loading a file twice changes nothing.
 
-The first pass holds a 16-byte hash and a line number per distinct key in memory, about 200 bytes.
+With a checkpoint store, a load that was killed goes on where it stood: what was surveyed is not surveyed again, and
+of each shard all rows up to the last line that is known to be written are left out. A row that was written without
+being known so is written once more, with the same content, and counted once.
+
+Memory does not grow with the file, but for one bit per line.
 """
 
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
-from itertools import chain
-from typing import Any
 
-from botocore.exceptions import ClientError
-
-from dynamodb_bulk.accounting import (
-    SAMPLE_SIZE,
-    ByteSink,
-    LoadReport,
-    RejectLog,
-    Replacement,
-    check_accounting,
-)
-from dynamodb_bulk.batches import BatchWriter, DynamoDBClient, Effects, LoadSettings
-from dynamodb_bulk.csv_rows import Reject, Row, SourceTap, no_rows, read_rows
-from dynamodb_bulk.errors import (
-    KeySchemaMismatchError,
-    SourceChangedError,
-    TableError,
-    TableMissingError,
-    TooManyRejectsError,
-)
-from dynamodb_bulk.patience import CONNECTION_ERRORS, error_code, full_jitter, is_retryable
+from dynamodb_bulk.accounting import SAMPLE_SIZE, ByteSink, LoadReport, Replacement, check_accounting
+from dynamodb_bulk.batches import BatchWriter, DynamoDBClient, LoadSettings
+from dynamodb_bulk.checkpoints import CheckpointStore, LocalCheckpoints
+from dynamodb_bulk.patience import Effects
 from dynamodb_bulk.schema import TableSchema
+from dynamodb_bulk.shard_writer import ShardResult, ShardWriter, changed, find_result
 from dynamodb_bulk.sources import OpenSource
+from dynamodb_bulk.survey import Decision, Layout, ShardSurvey, claim, decide_rows, survey_file
+from dynamodb_bulk.tables import check_table, write_limit
+from dynamodb_bulk.wire import open_transport
 
-_DESCRIBE_ATTEMPTS = 5
-_USABLE = frozenset({"ACTIVE", "UPDATING"})
+SHARD_BYTES = 8 * 1024 * 1024
+"""What a load in one process reads between two checkpoints of its first pass."""
 
-
-@dataclass(slots=True)
-class Survey:
-    """What the first pass found out about a file.
-
-    Args:
-        rows_in: rows read.
-        rejected: rows that cannot become items.
-        duplicates: rows that a later row with the same key replaces.
-        winners: hash of each key to the line that is written for it.
-        replacements: the first duplicates.
-        bytes: length of the file in bytes.
-        sha256: hash of the file's bytes, in hex.
-    """
-
-    rows_in: int = 0
-    rejected: int = 0
-    duplicates: int = 0
-    winners: dict[bytes, int] = field(default_factory=dict)
-    replacements: list[Replacement] = field(default_factory=list)
-    bytes: int = 0
-    sha256: str = ""
+Progress = Callable[[int, int], None]
 
 
 def load_csv(
@@ -75,7 +44,9 @@ def load_csv(
     rejects_name: str,
     settings: LoadSettings | None = None,
     effects: Effects | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+    checkpoint: CheckpointStore | None = None,
+    shard_bytes: int = SHARD_BYTES,
 ) -> LoadReport:
     """Load a CSV file into a table and account for each of its rows.
 
@@ -93,163 +64,150 @@ def load_csv(
         settings: limits and pauses.
         effects: clock, sleep and chance.
         progress: called with items written and items to write, after each batch.
+        checkpoint: keeps what was done, so that the same call goes on with it after this one was killed or
+            failed; emptied when the load is complete.
+        shard_bytes: how much of the file is surveyed between two checkpoints.
 
     Raises:
         TableError: the table is missing, has other keys, refuses the items or stays behind the deadline.
         SourceError: the file is not there, not CSV, empty, or has a wrong header; nothing was written.
         TooManyRejectsError: nothing was written.
         SourceChangedError: the file was replaced between the two passes.
+        CheckpointError: the checkpoint belongs to another load.
         AccountingError: rows_in is not written + rejected + duplicates.
     """
     settings = settings or LoadSettings()
     effects = effects or Effects()
     started = effects.clock()
-    check_table(client, table_name, schema, effects=effects)
-    log = RejectLog(rejects)
-    survey = survey_csv(open_source, schema, source_name=source_name, rejects=log)
-    if survey.rejected > settings.max_reject_ratio * survey.rows_in:
-        raise TooManyRejectsError(source_name, survey.rows_in, survey.rejected, settings.max_reject_ratio, rejects_name)
-    to_write = len(survey.winners)
+    table = check_table(client, table_name, schema, effects=effects)
+    with tempfile.TemporaryDirectory(prefix="load-") as folder:
+        store = checkpoint if checkpoint is not None else LocalCheckpoints(folder, durable=False)
+        claim(store, table_name, table, schema)
+        layout, surveys = survey_file(open_source, schema, store, source_name=source_name, shard_bytes=shard_bytes)
+        decision = decide_rows(
+            store,
+            surveys,
+            max_reject_ratio=settings.max_reject_ratio,
+            source_name=source_name,
+            rejects=rejects,
+            rejects_name=rejects_name,
+        )
+        results = _write_all(
+            client,
+            table_name,
+            open_source,
+            schema,
+            store,
+            layout,
+            decision,
+            source_name=source_name,
+            settings=settings,
+            effects=effects,
+            deadline=started + settings.deadline_seconds,
+            max_wcu=write_limit(settings, table_name, table),
+            progress=progress,
+            keep_progress=checkpoint is not None,
+        )
+        report = make_report(
+            layout,
+            surveys,
+            decision,
+            results,
+            source_name=source_name,
+            table_name=table_name,
+            rejects_name=rejects_name,
+            seconds=effects.clock() - started,
+        )
+        store.clear()
+    return report
+
+
+def _write_all(
+    client: DynamoDBClient,
+    table_name: str,
+    open_source: OpenSource,
+    schema: TableSchema,
+    store: CheckpointStore,
+    layout: Layout,
+    decision: Decision,
+    *,
+    source_name: str,
+    settings: LoadSettings,
+    effects: Effects,
+    deadline: float,
+    max_wcu: float | None,
+    progress: Progress | None,
+    keep_progress: bool,
+) -> list[ShardResult]:
+    """Write what is not written yet, shard after shard, and notice a file that is not the one surveyed."""
+    total = sum(decision.to_write)
+    results: list[ShardResult] = []
+    known = {shard.index: find_result(store, shard.index) for shard in layout.shards} if keep_progress else {}
+    before = sum(result.written for result in known.values() if result is not None)
     writer = BatchWriter(
-        client,
+        open_transport(client, pool=settings.workers, effects=effects),
         table_name,
+        key_names=schema.key_names,
         settings=settings,
         effects=effects,
-        deadline=started + settings.deadline_seconds,
-        progress=None if progress is None else lambda written: progress(written, to_write),
+        deadline=deadline,
+        progress=None if progress is None else lambda written: progress(before + written, total),
+        max_wcu=max_wcu,
     )
-    counts = writer.write(_winning_rows(open_source, schema, source_name, survey))
-    check_accounting(
-        source_name,
-        rows_in=survey.rows_in,
-        written=counts.written,
-        rejected=log.count,
-        duplicates=survey.duplicates,
+    shard_writer = ShardWriter(
+        writer,
+        schema,
+        store,
+        layout,
+        decision,
+        source_name=source_name,
+        effects=effects,
+        checkpoint_seconds=settings.checkpoint_seconds if keep_progress else None,
     )
+    with closing(writer), closing(open_source()) as stream:
+        shard_writer.skip_header(stream)
+        results.extend(shard_writer.write(stream, shard, known.get(shard.index)) for shard in layout.shards)
+        if stream.read(1):
+            raise changed(source_name)
+    return results
+
+
+def make_report(
+    layout: Layout,
+    surveys: Sequence[ShardSurvey],
+    decision: Decision,
+    results: Sequence[ShardResult],
+    *,
+    source_name: str,
+    table_name: str,
+    rejects_name: str,
+    seconds: float,
+) -> LoadReport:
+    """Put together what became of each row of a file.
+
+    Raises:
+        AccountingError: rows_in is not written + rejected + duplicates.
+    """
+    rows_in = sum(survey.rows_in for survey in surveys)
+    rejected = sum(survey.rejected for survey in surveys)
+    written = sum(result.written for result in results)
+    check_accounting(source_name, rows_in=rows_in, written=written, rejected=rejected, duplicates=decision.duplicates)
+    keys = dict(entry for result in results for entry in result.replaced_keys)
     return LoadReport(
         source=source_name,
         table=table_name,
-        rows_in=survey.rows_in,
-        written=counts.written,
-        rejected=log.count,
-        duplicates=survey.duplicates,
-        bytes=survey.bytes,
-        source_sha256=survey.sha256,
-        seconds=effects.clock() - started,
-        batches=counts.batches,
-        resent=counts.resent,
+        rows_in=rows_in,
+        written=written,
+        rejected=rejected,
+        duplicates=decision.duplicates,
+        bytes=layout.size,
+        source_sha256=layout.sha256,
+        seconds=seconds,
+        batches=sum(result.batches for result in results),
+        resent=sum(result.resent for result in results),
         rejects_name=rejects_name,
-        rejects_sample=log.sample,
-        replacements_sample=tuple(survey.replacements),
+        rejects_sample=tuple(entry for survey in surveys for entry in survey.rejects_sample)[:SAMPLE_SIZE],
+        replacements_sample=tuple(
+            Replacement(line, replaced_by, keys[line]) for line, replaced_by in decision.replacements
+        ),
     )
-
-
-def survey_csv(open_source: OpenSource, schema: TableSchema, *, source_name: str, rejects: RejectLog) -> Survey:
-    """Read a file once, write its rejects, and decide which line wins for each key.
-
-    Raises:
-        SourceError: the file is not there, not CSV, empty, or has a wrong header.
-    """
-    survey = Survey()
-    with closing(open_source()) as stream:
-        tap = SourceTap(stream)
-        for row in read_rows(tap, schema, source_name):
-            survey.rows_in += 1
-            if isinstance(row, Reject):
-                survey.rejected += 1
-                rejects.add(row)
-            else:
-                _enter(survey, row, schema)
-        survey.bytes = tap.bytes_read
-        survey.sha256 = tap.sha256()
-    if not survey.rows_in and not schema.allow_no_rows:
-        raise no_rows(source_name)
-    return survey
-
-
-def _enter(survey: Survey, row: Row, schema: TableSchema) -> None:
-    before = survey.winners.get(row.key)
-    survey.winners[row.key] = row.line
-    if before is None:
-        return
-    survey.duplicates += 1
-    if len(survey.replacements) < SAMPLE_SIZE:
-        key = tuple(chain.from_iterable(row.item[name].values() for name in schema.key_names))
-        survey.replacements.append(Replacement(before, row.line, key))
-
-
-def _winning_rows(open_source: OpenSource, schema: TableSchema, source_name: str, survey: Survey) -> Iterator[Row]:
-    """Yield the rows that the survey chose, and notice a file that is not the one surveyed."""
-    with closing(open_source()) as stream:
-        tap = SourceTap(stream)
-        for row in read_rows(tap, schema, source_name):
-            if isinstance(row, Row):
-                winner = survey.winners.get(row.key)
-                if winner is None:
-                    raise _changed(source_name)
-                if winner == row.line:
-                    yield row
-        if tap.sha256() != survey.sha256:
-            raise _changed(source_name)
-
-
-def _changed(source_name: str) -> SourceChangedError:
-    return SourceChangedError(
-        f"{source_name} changed while it was being loaded, so the table may hold rows of both versions; "
-        "load the file again once it rests"
-    )
-
-
-def check_table(
-    client: DynamoDBClient, table_name: str, schema: TableSchema, *, effects: Effects | None = None
-) -> None:
-    """Make sure that a table is there and has the schema's keys.
-
-    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_DescribeTable.html
-
-    Raises:
-        TableMissingError: no such table, or it is not usable yet or any more.
-        KeySchemaMismatchError: the table's keys have other names or types.
-        TableError: the table may not be described, or nothing answers.
-    """
-    table = _describe(client, table_name, effects or Effects())
-    if table["TableStatus"] not in _USABLE:
-        raise TableMissingError(
-            f"Table {table_name} is {table['TableStatus']}; wait until it is ACTIVE, or create it anew"
-        )
-    types = {entry["AttributeName"]: entry["AttributeType"] for entry in table["AttributeDefinitions"]}
-    actual = {
-        (entry["KeyType"].lower(), entry["AttributeName"], types[entry["AttributeName"]])
-        for entry in table["KeySchema"]
-    }
-    expected: set[tuple[str, str, str]] = {
-        (column.key or "", column.name, column.attribute_type) for column in schema.key_columns
-    }
-    if actual != expected:
-        raise KeySchemaMismatchError(
-            f"Table {table_name} has the keys {_listed(actual)}, the schema has {_listed(expected)}; load "
-            "into another table, or correct the schema"
-        )
-
-
-def _describe(client: DynamoDBClient, table_name: str, effects: Effects) -> Any:
-    # The client is made for a load and retries nothing itself, so one bad moment is forgiven here.
-    for attempt in range(1, _DESCRIBE_ATTEMPTS + 1):
-        try:
-            return client.describe_table(TableName=table_name)["Table"]
-        except (ClientError, *CONNECTION_ERRORS) as error:
-            if isinstance(error, ClientError) and error_code(error) == "ResourceNotFoundException":
-                raise TableMissingError(
-                    f"Table {table_name} does not exist; create it, or check name, region and account"
-                ) from error
-            if attempt == _DESCRIBE_ATTEMPTS or not is_retryable(error):
-                raise TableError(
-                    f"Table {table_name} cannot be described: {error}; check that the endpoint answers and "
-                    "the right to dynamodb:DescribeTable"
-                ) from error
-        effects.sleep(full_jitter(attempt, first=0.2, longest=2.0, draw=effects.draw))
-    raise TableError(f"Table {table_name} was not described")
-
-
-def _listed(keys: set[tuple[str, str, str]]) -> str:
-    return ", ".join(f"{name} ({kind}, {type_})" for kind, name, type_ in sorted(keys))

@@ -93,6 +93,18 @@ class _S3Object(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position - len(self._chunk)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: self._length}[whence]
+        self._position = max(0, start + offset)
+        self._chunk = memoryview(b"")
+        return self._position
+
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         if not self._chunk and self._position < self._length:
             self._fetch()

@@ -53,6 +53,16 @@ def test_an_object_is_read_in_ranges(s3: Any, range_bytes: int) -> None:
             assert b"".join(iter(partial(stream.read, 777), b"")) == CONTENT
 
 
+@pytest.mark.parametrize("start", [0, 1, 5000, 10_239, 10_240, 99_999])
+def test_an_object_can_be_read_from_anywhere(s3: Any, start: int) -> None:
+    with s3_source(s3, "orders-bucket", "staging/order_data.csv", range_bytes=1000)() as stream:
+        assert stream.read(10) == CONTENT[:10]
+        assert stream.seek(start) == start
+        assert stream.read(300) == CONTENT[start : start + 300]
+        assert stream.seek(-5, io.SEEK_END) == len(CONTENT) - 5
+        assert stream.read() == CONTENT[-5:]
+
+
 def test_an_empty_object(s3: Any) -> None:
     s3.put_object(Bucket="orders-bucket", Key="empty.csv", Body=b"")
     with s3_source(s3, "orders-bucket", "empty.csv")() as stream:
