@@ -5,10 +5,6 @@ table's capacity was used up at that moment, so what was accepted between two re
 them, is the capacity. The pacer stays a little below that, and grows, slowly first, until the next refusal: so
 nearly nothing is sent in vain, and nearly no capacity is left unused.
 
-Not every refusal is one of capacity: a server may refuse a share of what it gets, however slowly it comes. To go
-slower and slower would not help then. So where many requests are refused in spite of the pace, the pace is doubled
-for a trial: if it is not a larger share that is refused now, the pace is not the reason, and is given up for a while.
-
 :class:`Governor` keeps to a number of capacity units per second that the caller names, so that a load leaves
 the rest to production. It accounts what DynamoDB says it consumed, not what was estimated.
 
@@ -18,9 +14,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/burst-adaptive-
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
 """
 
-from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 from dynamodb_bulk.patience import full_jitter
 
@@ -50,28 +44,9 @@ _LONGEST_WAIT = 2.0
 # A single measurement may be far off; it takes the rate down by no more than that.
 _DEEPEST_CUT = 0.5
 
-# A trial begins when so many of the last requests were refused at least in part, and is as long as these.
-_LOOK_AT = 16
-_MANY_REFUSED = 4
-_TRIAL_PACE = 2.0
-
-# By how much the share of refused items must grow at twice the pace to hold the pace responsible.
-_GROWN_SHARE = 0.15
-
-# Seconds until a refusal may slow things down again, and until another trial after one that showed nothing new.
-_UNPACED_SECONDS = 10.0
-_BETWEEN_TRIALS = 5.0
-
 # Probes of a table that accepts nothing: so many by doubling pauses, then the rest of the time in equal parts.
 _QUICK_PROBES = 9
 _PROBES = 18
-
-
-class _Trial(NamedTuple):
-    """The pace before a trial, and the share of the items that was refused at it."""
-
-    rate: float
-    share: float
 
 
 class Pacer:
@@ -97,11 +72,6 @@ class Pacer:
         self._grown_at = 0.0
         self._fruitless = 0
         self._probes = 0
-        self._recent: deque[tuple[int, int]] = deque(maxlen=_LOOK_AT)
-        self._trial: _Trial | None = None
-        self._trial_from = float("-inf")
-        self._between_trials = _BETWEEN_TRIALS
-        self._unpaced_until = float("-inf")
         self.rate: float | None = None
 
     def ready_at(self) -> float:
@@ -141,10 +111,6 @@ class Pacer:
             self._heard_at = now
             self._refused(now, items, accepted, gives_up_at)
         # Else it was under way when the refusal before it came: it tells nothing new.
-        if self.rate is not None:
-            self._recent.append((items, items - accepted))
-            if len(self._recent) == _LOOK_AT:
-                self._look_back(now, self.rate)
 
     def failed(self, now: float, *, sent_at: float, gives_up_at: float) -> None:
         """Take note of a request that failed for another reason than capacity: it says nothing of the table's."""
@@ -161,16 +127,6 @@ class Pacer:
         self._grown_at = now
 
     def _refused(self, now: float, items: int, accepted: int, gives_up_at: float) -> None:
-        if self._trial is None and now >= self._unpaced_until:
-            self._measure(now)
-        self._grown_at = now
-        self._fruitless = 1 if accepted else self._fruitless + 1
-        pause = self._pause(now, gives_up_at)
-        if self.rate is not None and self._trial is None:
-            pause = max(pause, min(items / self.rate, _LONGEST_WAIT))
-        self._free_at = now + pause
-
-    def _measure(self, now: float) -> None:
         # What was taken before the first refusal may be a reserve that the table had saved up.
         if self._refused_at is not None and self._accepted:
             self._weighted_items = self._weighted_items * _MEMORY + self._accepted
@@ -182,30 +138,12 @@ class Pacer:
             # Otherwise the time without any acceptance belongs to the next measurement.
             self._refused_at = now
             self._accepted = 0
-
-    def _look_back(self, now: float, rate: float) -> None:
-        """Find out whether it is the pace at all that has requests refused."""
-        share = sum(refused for _, refused in self._recent) / sum(items for items, _ in self._recent)
-        if self._trial is not None:
-            if share <= self._trial.share + _GROWN_SHARE:
-                self.rate = None
-                self._unpaced_until = now + _UNPACED_SECONDS
-                self._forget_measurements()
-            else:
-                self.rate = self._trial.rate
-                self._trial_from = now + self._between_trials
-                self._between_trials *= 2
-            self._trial = None
-            self._recent.clear()
-        elif now >= self._trial_from and sum(refused > 0 for _, refused in self._recent) >= _MANY_REFUSED:
-            self._trial = _Trial(rate, share)
-            self.rate = rate * _TRIAL_PACE
-            self._recent.clear()
-
-    def _forget_measurements(self) -> None:
-        self._refused_at = None
-        self._accepted = 0
-        self._weighted_items = self._weighted_seconds = 0.0
+        self._grown_at = now
+        self._fruitless = 1 if accepted else self._fruitless + 1
+        pause = self._pause(now, gives_up_at)
+        if self.rate is not None:
+            pause = max(pause, min(items / self.rate, _LONGEST_WAIT))
+        self._free_at = now + pause
 
     def _pause(self, now: float, gives_up_at: float) -> float:
         if now - self._accepted_at < _LATELY:
