@@ -57,7 +57,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--home", type=Path, default=PROJECT / ".airflow", help="folder of all that is written")
     parser.add_argument("--airflow-port", type=int, default=8080)
     parser.add_argument("--aws-port", type=int, default=5566)
-    parser.add_argument("--job-seconds", type=float, default=2.0, help="how long a backup or restore takes")
+    parser.add_argument("--job-seconds", type=float, default=1.0, help="how long a backup or restore takes")
     parser.add_argument("--source", default="include/data/order_data.csv", help="order file to load")
     parser.add_argument("--schedule", action="store_true", help="let DAGs run by their schedule, too")
     parser.add_argument(
