@@ -15,7 +15,7 @@ from moto.moto_server.werkzeug_app import (
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from local_aws.admin import AdminApplication
-from local_aws.backup.responses import RELEASE_REPLIES
+from local_aws.backup.handler import RELEASE_REPLIES
 from local_aws.clock import CLOCK
 from local_aws.installation import install
 from local_aws.timeline import Ticker

@@ -1,36 +1,23 @@
 """Reads the requests of AWS Backup, hands them to the backend, and shapes the replies."""
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
-from threading import Event
-from typing import Any, Final, TypeVar, cast
+from datetime import datetime, timedelta
+from typing import Any
 
-from moto.backup.models import backup_backends
-from moto.backup.responses import BackupResponse as MotoBackupResponse
-from moto.core.common_types import TYPE_RESPONSE
-from moto.core.model import ServiceModel
 from moto.core.responses import ActionResult, EmptyResult
 
-from local_aws import timeline
 from local_aws.backup.backup_jobs import (
     DEFAULT_COMPLETE_WINDOW,
     DEFAULT_START_WINDOW,
     BackupJob,
     BackupRequest,
 )
-from local_aws.backup.exceptions import (
-    BackupError,
-    InvalidParameterValueException,
-    InvalidRequestException,
-    OperationNotServed,
-    UnknownOperation,
-)
+from local_aws.backup.exceptions import InvalidRequestException
+from local_aws.backup.handler import BackupHandler, between, present
 from local_aws.backup.lifecycle import Lifecycle
-from local_aws.backup.models import BackupBackend
-from local_aws.backup.pagination import SortKey, paginate
+from local_aws.backup.pagination import paginate
 from local_aws.backup.recovery_points import RecoveryPoint
 from local_aws.backup.restore_jobs import RestoreJob, RestoreRequest, normalise_metadata
-from local_aws.backup.served import OURS, SERVED
 from local_aws.backup.states import RESOURCE_TYPE, BackupJobState, RestoreJobStatus
 from local_aws.backup.validation import (
     MIN_START_WINDOW_MINUTES,
@@ -41,73 +28,10 @@ from local_aws.backup.validation import (
     check_window,
     require,
 )
-from local_aws.settings import SETTINGS
-
-Listed = TypeVar("Listed")
-
-RELEASE_REPLIES: Final = Event()
-"""Set when the process ends: replies that are kept back go out at once."""
 
 
-class BackupResponse(MotoBackupResponse):
+class BackupResponse(BackupHandler):
     """Handler of all requests to AWS Backup. Operations are named as boto3 names them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._operation: str | None = None
-
-    @property
-    def backup_backend(self) -> BackupBackend:
-        return cast("BackupBackend", backup_backends[self.current_account][self.region])
-
-    def call_action(self) -> TYPE_RESPONSE:
-        """Run the request's operation, or say clearly that it is not served here."""
-        operation = self._get_action()
-        try:
-            if not operation:
-                raise UnknownOperation(self.method, self.path)
-            if operation not in SERVED:
-                raise OperationNotServed(operation)
-            if operation in OURS:
-                self._parse()
-        except BackupError as error:
-            return self._refuse(error)
-        timeline.catch_up_unless_ticking()
-        status, headers, body = super().call_action()
-        # moto's own operations name no type, and a server then calls their JSON a page of HTML.
-        headers.setdefault("Content-Type", "application/json")
-        self._keep_back(operation, status)
-        return status, headers, body
-
-    def _get_action(self) -> str:
-        # moto also takes an Action from query or headers, which REST services do not have.
-        if self._operation is None:
-            self._operation = self._get_action_from_method_and_request_uri(self.normalized_request) or ""
-        return self._operation
-
-    def determine_response_protocol(self, service_model: ServiceModel) -> str:
-        # A reply is JSON whatever a stray client calls its body.
-        return str(service_model.protocol)
-
-    def _parse(self) -> None:
-        # Off until here: moto's own plan operations read the raw body.
-        self.automated_parameter_parsing = True
-        try:
-            self.parse_parameters(self.normalized_request)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise InvalidRequestException(f"The request cannot be read: {error}") from error
-
-    def _refuse(self, error: BackupError) -> TYPE_RESPONSE:
-        status, headers, body = self.serialized(ActionResult(error))
-        headers, body = self._enrich_response(headers, body)
-        return status, headers, body
-
-    @staticmethod
-    def _keep_back(operation: str, status: int) -> None:
-        # After the state lock is released: others are served while this caller waits.
-        delay = SETTINGS.start_backup_reply_delay_seconds
-        if operation == "StartBackupJob" and delay and status == 200:
-            RELEASE_REPLIES.wait(delay)
 
     # Vaults
 
@@ -185,7 +109,7 @@ class BackupResponse(MotoBackupResponse):
             "RecoveryPointArn": job.shown_recovery_point_arn,
             "IsParent": False,
         }
-        return ActionResult(_present(reply))
+        return ActionResult(present(reply))
 
     def stop_backup_job(self) -> EmptyResult:
         self.backup_backend.backup_jobs.stop(self._get_param("BackupJobId"))
@@ -193,7 +117,7 @@ class BackupResponse(MotoBackupResponse):
 
     def describe_backup_job(self) -> ActionResult:
         job = self.backup_backend.backup_jobs.get(self._get_param("BackupJobId"))
-        return ActionResult(_present(job.to_result(self.current_account)))
+        return ActionResult(present(job.to_result(self.current_account)))
 
     def list_backup_jobs(self) -> ActionResult:
         check_choice("ByState", self._get_param("ByState"), [state.value for state in BackupJobState])
@@ -206,7 +130,7 @@ class BackupResponse(MotoBackupResponse):
     # Recovery points
 
     def describe_recovery_point(self) -> ActionResult:
-        return ActionResult(_present(self._recovery_point().to_result()))
+        return ActionResult(present(self._recovery_point().to_result()))
 
     def get_recovery_point_restore_metadata(self) -> ActionResult:
         point = self._recovery_point()
@@ -268,7 +192,7 @@ class BackupResponse(MotoBackupResponse):
 
     def describe_restore_job(self) -> ActionResult:
         job = self.backup_backend.restore_jobs.get(self._get_param("RestoreJobId"))
-        return ActionResult(_present(job.to_result(self.current_account)))
+        return ActionResult(present(job.to_result(self.current_account)))
 
     def get_restore_job_metadata(self) -> ActionResult:
         job = self.backup_backend.restore_jobs.get(self._get_param("RestoreJobId"))
@@ -290,7 +214,7 @@ class BackupResponse(MotoBackupResponse):
             for job in self.backup_backend.restore_jobs.listed()
             if job.point.resource_arn == resource_arn
             and status in (None, job.status)
-            and _between(job.point.created_at, made_after, made_before)
+            and between(job.point.created_at, made_after, made_before)
         ]
         return self._restore_job_page(jobs)
 
@@ -326,7 +250,7 @@ class BackupResponse(MotoBackupResponse):
             max_results=self._get_int_param("MaxResults"),
             next_token=self._get_param("NextToken"),
         )
-        return ActionResult(_present({"Tags": {key: tags[key] for key in page}, "NextToken": token}))
+        return ActionResult(present({"Tags": {key: tags[key] for key in page}, "NextToken": token}))
 
     # Reading requests
 
@@ -417,7 +341,7 @@ class BackupResponse(MotoBackupResponse):
     ) -> tuple[Callable[[datetime | None], bool], Callable[[datetime | None], bool]]:
         created = (self._time("ByCreatedAfter"), self._time("ByCreatedBefore"))
         completed = (self._time("ByCompleteAfter"), self._time("ByCompleteBefore"))
-        return lambda instant: _between(instant, *created), lambda instant: _between(instant, *completed)
+        return lambda instant: between(instant, *created), lambda instant: between(instant, *completed)
 
     def _recovery_point_filter(self) -> Callable[[RecoveryPoint], bool]:
         resource_arn = self._get_param("ByResourceArn")
@@ -434,37 +358,12 @@ class BackupResponse(MotoBackupResponse):
             return (
                 not none_match
                 and resource_arn in (None, point.resource_arn)
-                and _between(point.created_at, after, before)
+                and between(point.created_at, after, before)
             )
 
         return matches
 
-    def _time(self, name: str) -> datetime | None:
-        # moto's parser gives naive UTC.
-        instant = self._get_param(name)
-        if instant is None:
-            return None
-        if not isinstance(instant, datetime):
-            raise InvalidParameterValueException(f"Invalid {name} {instant!r}: not a time.")
-        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
-
     # Shaping replies
-
-    def _page(
-        self,
-        member: str,
-        items: Iterable[Listed],
-        sort_key: Callable[[Listed], SortKey],
-        to_result: Callable[[Listed], dict[str, Any]],
-    ) -> ActionResult:
-        page, token = paginate(
-            self._get_action(),
-            items,
-            sort_key,
-            max_results=self._get_int_param("MaxResults"),
-            next_token=self._get_param("NextToken"),
-        )
-        return ActionResult(_present({member: [_present(to_result(item)) for item in page], "NextToken": token}))
 
     def _restore_job_page(self, jobs: Iterable[RestoreJob]) -> ActionResult:
         return self._page(
@@ -473,14 +372,3 @@ class BackupResponse(MotoBackupResponse):
 
     def _resource_page(self, resources: Iterable[dict[str, Any]]) -> ActionResult:
         return self._page("Results", resources, lambda resource: str(resource["ResourceArn"]), dict)
-
-
-def _present(result: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in result.items() if value is not None}
-
-
-def _between(instant: datetime | None, after: datetime | None, before: datetime | None) -> bool:
-    """Tell whether `instant` is after the one and before the other; None is neither."""
-    if instant is None:
-        return after is None and before is None
-    return (after is None or instant > after) and (before is None or instant < before)
