@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from local_aws import tables
+from local_aws.backup.changes import What
 from local_aws.backup.exceptions import (
     InvalidParameterValueException,
     InvalidRequestException,
@@ -231,6 +232,7 @@ class BackupJobs:
             fault=FAULTS.take("StartBackupJob", table_name),
         )
         self._jobs[job.job_id] = job
+        backend.changes.report(job, now, What.CREATED)
         if job.fault is not None and job.fault.end_state == BackupJobState.EXPIRED:
             # It never gets its turn; the window that it misses is as short as a job is long.
             message = job.fault.message
@@ -262,7 +264,7 @@ class BackupJobs:
         self._in_hand[job.request.resource_arn] = job
         job.turn_at = at
         job.expected_at = at + timedelta(seconds=SETTINGS.job_seconds)
-        self._at(job, PENDING_FROM, at, lambda _at: self._enter(job, BackupJobState.PENDING))
+        self._at(job, PENDING_FROM, at, lambda when: self._enter(job, BackupJobState.PENDING, when))
         self._at(job, RUNNING_FROM, at, lambda when: self._run(job, when))
         self._at(job, 1.0, at, lambda when: self._finish(job, when), snapshot=snapshot)
         self._backend.agenda.add(job.complete_by, lambda when: self._expire_if_late(job, when))
@@ -284,9 +286,9 @@ class BackupJobs:
         prepare = None if snapshot is None else lambda: snapshot.size_bytes
         self._backend.agenda.add(due, act, prepare=prepare)
 
-    @staticmethod
-    def _enter(job: BackupJob, state: BackupJobState) -> None:
+    def _enter(self, job: BackupJob, state: BackupJobState, at: datetime) -> None:
         job.state = state
+        self._backend.changes.report(job, at)
 
     def _run(self, job: BackupJob, at: datetime) -> None:
         vaults = self._backend.vaults
@@ -294,10 +296,10 @@ class BackupJobs:
             message = f"Backup job failed because backup vault {job.request.vault_name} does not exist."
             self._end(job, BackupJobState.FAILED, at, message)
             return
-        job.state = BackupJobState.RUNNING
-        self._make_recovery_point(job)
+        self._enter(job, BackupJobState.RUNNING, at)
+        self._make_recovery_point(job, at)
 
-    def _make_recovery_point(self, job: BackupJob) -> None:
+    def _make_recovery_point(self, job: BackupJob, at: datetime) -> None:
         if job.snapshot is None or job.turn_at is None:
             raise RuntimeError(f"Backup job {job.job_id} runs without having had its turn.")
         backend = self._backend
@@ -321,6 +323,7 @@ class BackupJobs:
         backend.recovery_points.add(job.point)
         if job.advanced:
             backend.put_tags(job.point.arn, {**job.snapshot.tags, **job.request.tags})
+        backend.changes.report(job.point, at, What.CREATED)
 
     def _finish(self, job: BackupJob, at: datetime) -> None:
         fault = job.fault
@@ -332,7 +335,7 @@ class BackupJobs:
             self._end(job, BackupJobState(fault.end_state), at, fault.message, category=fault.message_category)
 
     def _abort(self, job: BackupJob, at: datetime, message: str) -> None:
-        job.state = BackupJobState.ABORTING
+        self._enter(job, BackupJobState.ABORTING, at)
         due = at + timedelta(seconds=SETTINGS.job_seconds * ABORT_TAKES)
         self._backend.agenda.add(due, lambda when: self._end(job, BackupJobState.ABORTED, when, message))
 
@@ -361,6 +364,7 @@ class BackupJobs:
         job.ended_at = at
         self._settle_recovery_point(job, at)
         job.snapshot = None
+        self._backend.changes.report(job, at)
         self._release(job, at)
 
     def _settle_recovery_point(self, job: BackupJob, at: datetime) -> None:
@@ -371,8 +375,10 @@ class BackupJobs:
         elif job.state is BackupJobState.PARTIAL:
             job.point.complete(RecoveryPointStatus.PARTIAL, at, job.status_message)
         else:
-            self._backend.recovery_points.remove(job.point)
+            self._backend.recovery_points.remove(job.point, at)
             job.point = None
+            return
+        self._backend.changes.report(job.point, at)
 
     def _release(self, job: BackupJob, at: datetime) -> None:
         resource = job.request.resource_arn

@@ -13,6 +13,7 @@ from moto.moto_api._internal import mock_random
 from local_aws import tables
 from local_aws.agenda import Agenda
 from local_aws.backup.backup_jobs import BackupJobs
+from local_aws.backup.changes import Changes, What
 from local_aws.backup.exceptions import (
     AlreadyExistsException,
     InvalidParameterValueException,
@@ -25,6 +26,7 @@ from local_aws.backup.region_settings import RegionSettings
 from local_aws.backup.restore_jobs import RestoreJobs
 from local_aws.backup.validation import check_kms_key_arn, check_tags, check_vault_name
 from local_aws.backup.vaults import Vault
+from local_aws.clock import CLOCK
 
 _TABLE_ARN: Final = re.compile(r"arn:aws[a-z-]*:dynamodb:([a-z0-9-]+):(\d{12}):table/([a-zA-Z0-9_.-]{3,255})")
 _ARN: Final = re.compile(r"arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:\d{0,12}:.+")
@@ -39,6 +41,7 @@ class BackupBackend(MotoBackupBackend):
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
         self.agenda = Agenda()
+        self.changes = Changes()
         self.region_settings = RegionSettings()
         self.recovery_points = RecoveryPoints(self)
         self.backup_jobs = BackupJobs(self)
@@ -109,6 +112,7 @@ class BackupBackend(MotoBackupBackend):
         vault = Vault(name, encryption_key_arn, creator_request_id, self)
         self.vaults[name] = vault
         self.put_tags(vault.backup_vault_arn, backup_vault_tags or {})
+        self.changes.report(vault, vault.created_at, What.CREATED)
         return vault
 
     def describe_backup_vault(self, backup_vault_name: str) -> Vault:
@@ -136,6 +140,7 @@ class BackupBackend(MotoBackupBackend):
             raise InvalidRequestException("Backup vault cannot be deleted because it contains recovery points.")
         self.tagger.delete_all_tags_for_resource(vault.backup_vault_arn)
         del self.vaults[backup_vault_name]
+        self.changes.report(vault, CLOCK.now(), What.DELETED)
 
     def put_backup_vault_lock_configuration(
         self,
@@ -144,10 +149,14 @@ class BackupBackend(MotoBackupBackend):
         max_retention_days: int | None,
         changeable_for_days: int | None,
     ) -> None:
-        self.describe_backup_vault(backup_vault_name).lock(min_retention_days, max_retention_days, changeable_for_days)
+        vault = self.describe_backup_vault(backup_vault_name)
+        vault.lock(min_retention_days, max_retention_days, changeable_for_days)
+        self.changes.report(vault, CLOCK.now())
 
     def delete_backup_vault_lock_configuration(self, backup_vault_name: str) -> None:
-        self.describe_backup_vault(backup_vault_name).unlock()
+        vault = self.describe_backup_vault(backup_vault_name)
+        vault.unlock()
+        self.changes.report(vault, CLOCK.now())
 
     def put_tags(self, resource_arn: str, tags: Mapping[str, str]) -> None:
         """Add tags to a resource without asking whether a caller may."""

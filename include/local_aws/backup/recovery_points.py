@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from local_aws.backup.changes import What
 from local_aws.backup.exceptions import (
     InvalidRequestException,
     InvalidResourceStateException,
@@ -159,11 +160,12 @@ class RecoveryPoints:
     def add(self, point: RecoveryPoint) -> None:
         self._by_arn[point.arn] = point
 
-    def remove(self, point: RecoveryPoint) -> None:
+    def remove(self, point: RecoveryPoint, at: datetime) -> None:
         """Take it out of its vault, tags and all."""
         self._by_arn.pop(point.arn, None)
         point.content = None
         self._backend.tagger.delete_all_tags_for_resource(point.arn)
+        self._backend.changes.report(point, at, What.DELETED)
 
     def in_vault(self, vault_name: str) -> list[RecoveryPoint]:
         return [point for point in self if point.vault.backup_vault_name == vault_name]
@@ -201,6 +203,7 @@ class RecoveryPoints:
         if now_cold and lifecycle.cold_after_days != point.lifecycle.cold_after_days:
             raise InvalidRequestException("MoveToColdStorageAfterDays cannot be changed once a backup is cold.")
         point.lifecycle = lifecycle
+        self._backend.changes.report(point, CLOCK.now())
         return point
 
     def delete(self, vault_name: str, arn: str) -> None:
@@ -223,5 +226,7 @@ class RecoveryPoints:
         if point.restores_running:
             raise InvalidResourceStateException(f"Recovery point {arn} cannot be deleted: it is being restored.")
         point.status = RecoveryPointStatus.DELETING
-        gone_at = CLOCK.now() + timedelta(seconds=SETTINGS.delete_seconds)
-        self._backend.agenda.add(gone_at, lambda _at: self.remove(point))
+        now = CLOCK.now()
+        self._backend.changes.report(point, now)
+        gone_at = now + timedelta(seconds=SETTINGS.delete_seconds)
+        self._backend.agenda.add(gone_at, lambda at: self.remove(point, at))

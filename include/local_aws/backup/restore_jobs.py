@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from local_aws import tables
 from local_aws.backup.backup_jobs import LISTED_FOR
+from local_aws.backup.changes import What
 from local_aws.backup.exceptions import (
     InvalidParameterValueException,
     InvalidRequestException,
@@ -158,6 +159,7 @@ class RestoreJobs:
         if token is not None:
             self._by_token[token] = job
         point.restores_running += 1
+        self._backend.changes.report(job, now, What.CREATED)
         agenda = self._backend.agenda
         agenda.add(now + timedelta(seconds=job.expected_seconds * RUNNING_FROM), lambda at: self._run(job, at))
         agenda.add(now + timedelta(seconds=job.expected_seconds), lambda at: self._finish(job, at))
@@ -173,6 +175,7 @@ class RestoreJobs:
 
     def _run(self, job: RestoreJob, at: datetime) -> None:
         job.status = RestoreJobStatus.RUNNING
+        self._backend.changes.report(job, at)
         if job.fault is not None:
             return
         metadata = job.request.metadata
@@ -207,12 +210,12 @@ class RestoreJobs:
         job.point.last_restored_at = at
         self._end(job, RestoreJobStatus.COMPLETED, at, None)
 
-    @staticmethod
-    def _end(job: RestoreJob, status: RestoreJobStatus, at: datetime, message: str | None) -> None:
+    def _end(self, job: RestoreJob, status: RestoreJobStatus, at: datetime, message: str | None) -> None:
         job.status = status
         job.status_message = message
         job.ended_at = at
         job.point.restores_running -= 1
+        self._backend.changes.report(job, at)
 
 
 def normalise_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
