@@ -45,15 +45,17 @@ class LocalAwsServer:
     Args:
         host: Address to listen on.
         port: Port to listen on, 0 for any that is free.
+        ticking: Let things happen when they are due. Without it they happen with the next request to DynamoDB or
+            AWS Backup, or as the clock is moved by hand: what a test in the same process wants.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 5566) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 5566, *, ticking: bool = True) -> None:
         install()
         self.host = host
         with _listen(host, port) as listening:
             self.port: int = listening.getsockname()[1]
             self._server = self._make_server(listening)
-        self._ticker = Ticker()
+        self._ticker = Ticker() if ticking else None
         self._thread = Thread(target=self._server.serve_forever, name="local-aws-server", daemon=True)
 
     @property
@@ -62,7 +64,8 @@ class LocalAwsServer:
 
     def start(self) -> None:
         RELEASE_REPLIES.clear()
-        self._ticker.start()
+        if self._ticker is not None:
+            self._ticker.start()
         self._thread.start()
 
     def stop(self) -> None:
@@ -71,7 +74,8 @@ class LocalAwsServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-        self._ticker.stop()
+        if self._ticker is not None:
+            self._ticker.stop()
 
     def __enter__(self) -> Self:
         self.start()

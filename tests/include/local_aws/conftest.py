@@ -1,17 +1,24 @@
-"""An AWS in this process for each test, on a clock that stands still until the test moves it."""
+"""An AWS in this process for each test, on a clock that stands still until the test moves it.
+
+Each test that asks for `clients` (so for `aws`, `bare_aws` too) runs twice: on calls that never leave the process,
+and over HTTP on a server. Both share their state with the test, so `local_aws.control` works in both.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any, Protocol
 
 import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
+from moto.moto_api._internal.models import moto_api_backend
 
 from local_aws import control, mock_aws
+from local_aws.server import LocalAwsServer
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
@@ -107,21 +114,57 @@ def refused() -> Refusal:
 
 
 @pytest.fixture(scope="session")
-def clients() -> Callable[..., Any]:
+def make_client() -> Callable[..., Any]:
     """Make boto3 clients, each once: making them is most of what a small test would cost."""
     session = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing", region_name=REGION)
 
     @cache
-    def client(service: str, region: str = REGION, endpoint_url: str | None = None) -> Any:
-        return session.client(service, region_name=region, endpoint_url=endpoint_url)
+    def client(service: str, region: str = REGION, endpoint_url: str | None = None, attempts: int | None = None) -> Any:
+        config = Config(retries={"total_max_attempts": attempts}) if attempts else None
+        return session.client(service, region_name=region, endpoint_url=endpoint_url, config=config)
 
     return client
 
 
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """A server in this process; time passes on it as requests come in, as it does without a server."""
+    with LocalAwsServer(port=0, ticking=False) as server:
+        yield server.url
+
+
+@pytest.fixture(params=["in-process", "server"])
+def endpoint_url(request: pytest.FixtureRequest) -> str | None:
+    """Where the AWS of this test is: at an address, or None: in this process. Runs a test on both."""
+    return str(request.getfixturevalue("server_url")) if request.param == "server" else None
+
+
 @pytest.fixture
-def bare_aws(clients: Callable[..., Any]) -> Iterator[Aws]:
+def clients(endpoint_url: str | None, make_client: Callable[..., Any]) -> Callable[..., Any]:
+    """Clients of this test's AWS by service and Region."""
+    return partial(make_client, endpoint_url=endpoint_url)
+
+
+@pytest.fixture
+def started(endpoint_url: str | None) -> Callable[[], AbstractContextManager[None]]:
+    """Start this test's AWS, empty: a context manager to use where a test has no other fixture that does."""
+
+    @contextmanager
+    def start() -> Iterator[None]:
+        if endpoint_url is None:
+            with mock_aws():
+                yield
+        else:
+            moto_api_backend.reset()
+            yield
+
+    return start
+
+
+@pytest.fixture
+def bare_aws(clients: Callable[..., Any], started: Callable[[], AbstractContextManager[None]]) -> Iterator[Aws]:
     """AWS without anything in it; the clock stands at `NOW`, jobs take `JOB_SECONDS`."""
-    with mock_aws():
+    with started():
         control.hold_clock(NOW)
         control.configure(job_seconds=JOB_SECONDS, restore_seconds=JOB_SECONDS, delete_seconds=10)
         try:

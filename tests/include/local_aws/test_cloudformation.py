@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from cfnlint import api as cfn_lint
-
-from local_aws import mock_aws
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
@@ -52,8 +51,8 @@ class Stacks:
 
 
 @pytest.fixture
-def stacks(clients: Callable[..., Any]) -> Iterator[Stacks]:
-    with mock_aws():
+def stacks(clients: Callable[..., Any], started: Callable[[], AbstractContextManager[None]]) -> Iterator[Stacks]:
+    with started():
         yield Stacks(clients("cloudformation"))
 
 

@@ -19,11 +19,11 @@ THREADS = 8
 
 
 @pytest.fixture
-def dynamodb(clients: Callable[..., Any]) -> Iterator[Any]:
+def dynamodb(make_client: Callable[..., Any]) -> Iterator[Any]:
     """The table `counters` (one string key, `k`); threads switch as often as Python can."""
     before = sys.getswitchinterval()
     with mock_aws():
-        client = clients("dynamodb")
+        client = make_client("dynamodb")
         client.create_table(
             TableName="counters",
             KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
@@ -110,7 +110,7 @@ CALLS: dict[str, tuple[type[BaseResponse], str, bool]] = {
 
 @pytest.mark.parametrize("service", CALLS)
 def test_the_requests_to_the_guarded_services_hold_the_lock(
-    dynamodb: Any, clients: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, service: str
+    dynamodb: Any, make_client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, service: str
 ) -> None:
     handler, operation, guarded = CALLS[service]
     stock = getattr(handler, operation)
@@ -125,14 +125,14 @@ def test_the_requests_to_the_guarded_services_hold_the_lock(
         return stock(self)
 
     monkeypatch.setattr(handler, operation, watched)
-    getattr(clients(service), operation)()
+    getattr(make_client(service), operation)()
 
     assert held == [guarded]
 
 
-def test_a_request_to_another_service_does_not_wait(dynamodb: Any, clients: Callable[..., Any]) -> None:
+def test_a_request_to_another_service_does_not_wait(dynamodb: Any, make_client: Callable[..., Any]) -> None:
     with locking.state_lock, ThreadPoolExecutor(1) as pool:
-        identity = pool.submit(clients("sts").get_caller_identity).result(timeout=10)
+        identity = pool.submit(make_client("sts").get_caller_identity).result(timeout=10)
 
     assert identity["Account"] == "123456789012"
 

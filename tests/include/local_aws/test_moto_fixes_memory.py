@@ -15,9 +15,9 @@ ITEMS = 200
 
 
 @pytest.fixture
-def table(clients: Callable[..., Any]) -> Iterator[Any]:
+def table(make_client: Callable[..., Any]) -> Iterator[Any]:
     with mock_aws():
-        client = clients("dynamodb")
+        client = make_client("dynamodb")
         client.create_table(
             TableName="many",
             KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],

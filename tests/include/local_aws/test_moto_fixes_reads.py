@@ -1,12 +1,12 @@
 """Scans: pages, segments, order, filters, and what a page costs."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 from moto.dynamodb.models.dynamo_type import DynamoType
 
-from local_aws import mock_aws
 from local_aws.moto_fixes.scan_segments import segment_of
 
 KEY_VALUES: dict[str, Callable[[int], Any]] = {
@@ -17,8 +17,8 @@ KEY_VALUES: dict[str, Callable[[int], Any]] = {
 
 
 @pytest.fixture
-def dynamodb(clients: Callable[..., Any]) -> Iterator[Any]:
-    with mock_aws():
+def dynamodb(clients: Callable[..., Any], started: Callable[[], AbstractContextManager[None]]) -> Iterator[Any]:
+    with started():
         yield clients("dynamodb")
 
 

@@ -2,17 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_aws import mock_aws
 from local_aws.moto_fixes import item_size, write_faults
 from local_aws.moto_fixes.numbers import TooManyDigits, canonical_number
 
@@ -20,9 +18,9 @@ FULL_ITEM_BYTES = 400 * 1024
 
 
 @pytest.fixture
-def dynamodb(clients: Callable[..., Any]) -> Iterator[Any]:
+def dynamodb(clients: Callable[..., Any], started: Callable[[], AbstractContextManager[None]]) -> Iterator[Any]:
     """Two tables, `left` and `right`, with keys `h` (S) and `r` (N)."""
-    with mock_aws():
+    with started():
         client = clients("dynamodb")
         for name in ("left", "right"):
             client.create_table(
@@ -165,11 +163,10 @@ SINGLE: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def impatient() -> Any:
+@pytest.fixture
+def impatient(clients: Callable[..., Any]) -> Any:
     """A client that tries each call once."""
-    session = boto3.Session("testing", "testing", region_name="us-east-1")
-    return session.client("dynamodb", config=Config(retries={"total_max_attempts": 1}))
+    return clients("dynamodb", attempts=1)
 
 
 @pytest.mark.parametrize("write", SINGLE.values(), ids=SINGLE.keys())

@@ -88,15 +88,15 @@ def server(shared):
 
 
 @pytest.fixture
-def backup(server, clients):
-    client = clients("backup", endpoint_url=server.url)
+def backup(server, make_client):
+    client = make_client("backup", endpoint_url=server.url)
     client.create_backup_vault(BackupVaultName="vault")
     return client
 
 
 @pytest.fixture
-def dynamodb(server, clients):
-    client = clients("dynamodb", endpoint_url=server.url)
+def dynamodb(server, make_client):
+    client = make_client("dynamodb", endpoint_url=server.url)
     client.create_table(
         TableName="orders",
         KeySchema=[{"AttributeName": "order_id", "KeyType": "HASH"}],
@@ -299,16 +299,16 @@ def test_it_ends_clean_and_quiet_on_a_signal(number):
     assert server.stop(number) == (0, "", "")
 
 
-def test_it_ends_with_a_reply_still_kept_back(clients):
+def test_it_ends_with_a_reply_still_kept_back(make_client):
     server = serve("--job-seconds", "0", "--start-backup-reply-delay", "600")
-    session = clients("dynamodb", endpoint_url=server.url)
+    session = make_client("dynamodb", endpoint_url=server.url)
     session.create_table(
         TableName="orders",
         KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
-    backup = clients("backup", endpoint_url=server.url)
+    backup = make_client("backup", endpoint_url=server.url)
     backup.create_backup_vault(BackupVaultName="vault")
     with ThreadPoolExecutor(1) as pool:
         kept_back = pool.submit(backup.start_backup_job, **START)

@@ -2,19 +2,18 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from local_aws import mock_aws
-
 BUCKET = "some-bucket"
 
 
 @pytest.fixture
-def s3(clients: Callable[..., Any]) -> Iterator[Any]:
-    with mock_aws():
+def s3(clients: Callable[..., Any], started: Callable[[], AbstractContextManager[None]]) -> Iterator[Any]:
+    with started():
         yield clients("s3")
 
 

@@ -1,12 +1,13 @@
 """Snapshots and restored tables, seen through the DynamoDB API."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from local_aws import control, mock_aws, tables
+from local_aws import control, tables
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
@@ -16,9 +17,9 @@ NO_SKEW = timedelta(0)
 
 
 @pytest.fixture
-def dynamodb(clients: Callable[..., Any]) -> Iterator[Any]:
+def dynamodb(clients: Callable[..., Any], started: Callable[[], AbstractContextManager[None]]) -> Iterator[Any]:
     """An empty AWS whose clock stands still."""
-    with mock_aws():
+    with started():
         control.hold_clock(datetime(2026, 3, 1, 12, 0, tzinfo=UTC))
         try:
             yield clients("dynamodb")
