@@ -12,6 +12,7 @@ from moto.moto_api._internal import mock_random
 
 from local_aws import tables
 from local_aws.agenda import Agenda
+from local_aws.backup.access_policies import AccessPolicies
 from local_aws.backup.backup_jobs import BackupJobs
 from local_aws.backup.changes import Changes, What
 from local_aws.backup.exceptions import (
@@ -20,6 +21,7 @@ from local_aws.backup.exceptions import (
     InvalidRequestException,
     ResourceNotFoundException,
 )
+from local_aws.backup.legal_holds import LegalHolds
 from local_aws.backup.protected_resources import ProtectedResources
 from local_aws.backup.recovery_points import RecoveryPoints
 from local_aws.backup.region_settings import RegionSettings
@@ -44,6 +46,8 @@ class BackupBackend(MotoBackupBackend):
         self.changes = Changes()
         self.region_settings = RegionSettings()
         self.recovery_points = RecoveryPoints(self)
+        self.legal_holds = LegalHolds(self)
+        self.access_policies = AccessPolicies(self)
         self.backup_jobs = BackupJobs(self)
         self.restore_jobs = RestoreJobs(self)
         self.protected_resources = ProtectedResources(self)
@@ -139,6 +143,7 @@ class BackupBackend(MotoBackupBackend):
         if self.recovery_points.in_vault(backup_vault_name):
             raise InvalidRequestException("Backup vault cannot be deleted because it contains recovery points.")
         self.tagger.delete_all_tags_for_resource(vault.backup_vault_arn)
+        self.access_policies.forget(backup_vault_name)
         del self.vaults[backup_vault_name]
         self.changes.report(vault, CLOCK.now(), What.DELETED)
 
@@ -157,6 +162,12 @@ class BackupBackend(MotoBackupBackend):
         vault = self.describe_backup_vault(backup_vault_name)
         vault.unlock()
         self.changes.report(vault, CLOCK.now())
+
+    def put_backup_vault_access_policy(self, backup_vault_name: str, policy: str) -> None:
+        self.access_policies.put(backup_vault_name, policy)
+
+    def delete_backup_vault_access_policy(self, backup_vault_name: str) -> None:
+        self.access_policies.delete(backup_vault_name)
 
     def put_tags(self, resource_arn: str, tags: Mapping[str, str]) -> None:
         """Add tags to a resource without asking whether a caller may."""
@@ -206,6 +217,7 @@ class BackupBackend(MotoBackupBackend):
         yield from (vault.backup_vault_arn for vault in self.vaults.values())
         yield from (point.arn for point in self.recovery_points if point.advanced)
         yield from (plan.backup_plan_arn for plan in self.plans.values())
+        yield from (hold.arn for hold in self.legal_holds)
         yield from (plan.report_plan_arn for plan in self.report_plans.values())
 
     def create_backup_plan(

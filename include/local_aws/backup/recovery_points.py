@@ -213,10 +213,11 @@ class RecoveryPoints:
 
         Raises:
             ResourceNotFoundException: No such recovery point.
-            InvalidRequestException: The vault is locked.
+            InvalidRequestException: The vault is locked, or a legal hold keeps the point.
             InvalidResourceStateException: It is being made, deleted or restored.
         """
         point = self.get(vault_name, arn)
+        self._refuse_if_held(point)
         if point.vault.locked:
             raise InvalidRequestException(
                 f"Recovery point {arn} cannot be deleted: backup vault {vault_name} is locked."
@@ -230,3 +231,34 @@ class RecoveryPoints:
         self._backend.changes.report(point, now)
         gone_at = now + timedelta(seconds=SETTINGS.delete_seconds)
         self._backend.agenda.add(gone_at, lambda at: self.remove(point, at))
+
+    def refuse_disassociation(self, vault_name: str, arn: str) -> None:
+        """Answer DisassociateRecoveryPoint: it is for continuous backups, and DynamoDB has snapshots only.
+
+        See https://docs.aws.amazon.com/aws-backup/latest/devguide/API_DisassociateRecoveryPoint.html.
+
+        Raises:
+            ResourceNotFoundException: No such recovery point.
+            InvalidRequestException: Always, if there is.
+        """
+        point = self.get(vault_name, arn)
+        self._refuse_if_held(point)
+        raise InvalidRequestException(
+            f"Recovery point {arn} cannot be disassociated: only continuous backups can, and this is a snapshot."
+        )
+
+    def refuse_disassociation_from_parent(self, vault_name: str, arn: str) -> None:
+        """Answer DisassociateRecoveryPointFromParent: no recovery point of a table has a parent.
+
+        Raises:
+            ResourceNotFoundException: No such recovery point.
+            InvalidRequestException: Always, if there is.
+        """
+        self.get(vault_name, arn)
+        raise InvalidRequestException(f"Recovery point {arn} has no parent to be disassociated from.")
+
+    def _refuse_if_held(self, point: RecoveryPoint) -> None:
+        if self._backend.legal_holds.holding(point):
+            raise InvalidRequestException(
+                f"The recovery point cannot be deleted because it has active legal hold(s): {point.arn}"
+            )

@@ -16,6 +16,7 @@ from local_aws.backup.exceptions import InvalidRequestException
 from local_aws.backup.handler import BackupHandler, between, present
 from local_aws.backup.lifecycle import Lifecycle
 from local_aws.backup.pagination import paginate
+from local_aws.backup.protection_responses import ProtectionResponse
 from local_aws.backup.recovery_points import RecoveryPoint
 from local_aws.backup.restore_jobs import RestoreJob, RestoreRequest, normalise_metadata
 from local_aws.backup.states import RESOURCE_TYPE, BackupJobState, RestoreJobStatus
@@ -30,7 +31,7 @@ from local_aws.backup.validation import (
 )
 
 
-class BackupResponse(BackupHandler):
+class BackupResponse(ProtectionResponse, BackupHandler):
     """Handler of all requests to AWS Backup. Operations are named as boto3 names them."""
 
     # Vaults

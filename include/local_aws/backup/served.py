@@ -2,7 +2,7 @@
 
 from typing import Final
 
-OURS: Final = frozenset(
+_VAULTS_JOBS_AND_POINTS: Final = frozenset(
     {
         "CreateBackupVault",
         "DeleteBackupVault",
@@ -36,6 +36,25 @@ OURS: Final = frozenset(
         "UpdateRegionSettings",
     }
 )
+"""Served by this package: vaults, jobs, recovery points, settings and tags."""
+
+_PROTECTION: Final = frozenset(
+    {
+        "CancelLegalHold",
+        "CreateLegalHold",
+        "DeleteBackupVaultAccessPolicy",
+        "DisassociateRecoveryPoint",
+        "DisassociateRecoveryPointFromParent",
+        "GetBackupVaultAccessPolicy",
+        "GetLegalHold",
+        "ListLegalHolds",
+        "ListRecoveryPointsByLegalHold",
+        "PutBackupVaultAccessPolicy",
+    }
+)
+"""Served by this package: access policies, legal holds and disassociation."""
+
+OURS: Final = _VAULTS_JOBS_AND_POINTS | _PROTECTION
 """Served by this package."""
 
 MOTOS: Final = frozenset(
@@ -53,3 +72,6 @@ MOTOS: Final = frozenset(
 """Served by moto's own code, as it is: plans are kept but never fire."""
 
 SERVED: Final = OURS | MOTOS
+
+ALWAYS_REFUSED: Final = frozenset({"DisassociateRecoveryPoint", "DisassociateRecoveryPointFromParent"})
+"""Served, and refused as AWS refuses them: they are for recovery points that DynamoDB does not have."""
