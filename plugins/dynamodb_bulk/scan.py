@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from dynamodb_bulk.canonical import Item
 from dynamodb_bulk.errors import BulkError, TableMissingError
+from dynamodb_bulk.garbage import collector_paused
 from dynamodb_bulk.patience import Effects, error_code
 from dynamodb_bulk.read_pace import ReadPace
 from dynamodb_bulk.wire import Transport, open_transport
@@ -249,7 +250,8 @@ class _Run:
         """Make a page of an answer, and ask for what comes next before anybody works on it."""
         segment, start = pending.pop(future)
         answer = future.result()
-        parsed = _parsed(answer)
+        with collector_paused:
+            parsed = _parsed(answer)
         items = _checked_items(parsed, segment)
         # An empty page is not the end: only a missing LastEvaluatedKey is.
         last_key = parsed.get("LastEvaluatedKey") or None

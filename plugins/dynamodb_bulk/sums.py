@@ -30,6 +30,7 @@ from dynamodb_bulk.canonical import (
     form_digests,
     item_digest,
 )
+from dynamodb_bulk.garbage import collector_paused
 
 FINGERPRINT_FORMAT = "dynamodb-fingerprint"
 VERSION = 2
@@ -201,9 +202,10 @@ class FingerprintBuilder:
         Raises:
             CanonicalFormError: if an item is not in DynamoDB's wire form, or lacks a key attribute.
         """
-        keys = canonical_keys(items, self._key_names)
-        hashed = HashedItems(buckets_of(keys, len(self._counts)), keys, form_digests(canonical_items(items)))
-        self.add_all_hashed(hashed)
+        with collector_paused:
+            keys = canonical_keys(items, self._key_names)
+            hashed = HashedItems(buckets_of(keys, len(self._counts)), keys, form_digests(canonical_items(items)))
+            self.add_all_hashed(hashed)
         return hashed
 
     def add_hashed(self, bucket: int, digest: bytes) -> None:

@@ -294,7 +294,7 @@ class TestManyAtOnce:
         "text",
         [
             '{"N":"1.0"}', '{\\"N\\":\\"1.0\\"}', '{"SS":["b","a"]}', "{", '{"', '"}', "N", '","N":"1.0"',
-            "\\", '\\"', "\n", '{"B":"AB=="}',
+            "\\", '\\"', "\n", '{"B":"AB=="}', "]", '"]', "]}", '","', '"],"', "[", '["', "é]", "\x00",
         ],
     )  # fmt: skip
     def test_what_looks_like_a_value_inside_of_a_string_stays(self, text: str) -> None:
