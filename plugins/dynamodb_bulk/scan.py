@@ -33,6 +33,10 @@ MAX_THREADS = 32
 DEFAULT_PATIENCE_SECONDS = 300.0
 """How long one page is asked for again and again, while DynamoDB throttles, fails or can't be reached."""
 
+PAGE_ITEMS = 4096
+"""A page has so many items at most, though DynamoDB would let small ones fill a megabyte: what is parsed takes more
+than ten times the room of the answer. It costs half a capacity unit a page, as DynamoDB rounds each page up."""
+
 _LONGEST_NAP = 0.5
 
 
@@ -132,7 +136,7 @@ def scan_table(
         consistent_read: whether each page shows all writes that had succeeded before it was asked for. It
             costs twice the read capacity.
         projection: top-level attributes to return; all when None.
-        page_limit: at most so many items a page; DynamoDB's own limit of 1 MB when None.
+        page_limit: at most so many items a page, `PAGE_ITEMS` when None; DynamoDB's own limit of 1 MB holds besides.
         progress: called after every page, in the calling thread.
         only_segments: the segments that are read, of `segments`; all when None.
         resume: where an earlier scan of the same segments was left: the `last_key` of each segment's last page.
@@ -152,7 +156,9 @@ def scan_table(
     numbers = range(segments) if only_segments is None else sorted(set(only_segments))
     if any(not 0 <= number < segments for number in numbers):
         raise ValueError(f"only_segments must be from 0 to {segments - 1}, not {list(numbers)}.")
-    request = _request(table_name, segments, consistent_read, projection, page_limit)
+    request = _request(
+        table_name, segments, consistent_read, projection, PAGE_ITEMS if page_limit is None else page_limit
+    )
     run = _Run(client, request, numbers, resume or {}, max_rcu, patience_seconds, effects or Effects())
     try:
         yield from run.pages(progress, expected_items)
@@ -272,7 +278,7 @@ class _Run:
             body["ExclusiveStartKey"] = start
         limit = self._pace.page_items
         if limit is not None:
-            body["Limit"] = min(limit, body.get("Limit", limit))
+            body["Limit"] = min(limit, body["Limit"])
         deadline = self._effects.clock() + self._patience_seconds
         return self._transport.call("Scan", _json(body), deadline=deadline)
 
@@ -291,16 +297,15 @@ def _request(
     segments: int,
     consistent_read: bool,
     projection: Sequence[str] | None,
-    page_limit: int | None,
+    page_limit: int,
 ) -> dict[str, Any]:
     request: dict[str, Any] = {
         "TableName": table_name,
         "ConsistentRead": consistent_read,
         "TotalSegments": segments,
         "ReturnConsumedCapacity": "TOTAL",
+        "Limit": page_limit,
     }
-    if page_limit is not None:
-        request["Limit"] = page_limit
     if projection is not None:
         # Placeholders, because an attribute may be called like one of DynamoDB's 573 reserved words.
         names = {f"#p{index}": name for index, name in enumerate(dict.fromkeys(projection))}

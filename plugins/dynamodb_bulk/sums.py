@@ -38,6 +38,8 @@ DEFAULT_BUCKETS = 4096
 MAX_BUCKETS = 1 << 20
 MODULUS = 1 << (8 * DIGEST_BYTES)
 
+_AT_ONCE = 512
+
 
 class FingerprintFormatError(ValueError):
     """Stored bytes are not a fingerprint that this version reads, or were changed after they were written."""
@@ -204,7 +206,11 @@ class FingerprintBuilder:
         """
         with collector_paused:
             keys = canonical_keys(items, self._key_names)
-            hashed = HashedItems(buckets_of(keys, len(self._counts)), keys, form_digests(canonical_items(items)))
+            digests: list[bytes] = []
+            # The forms of a whole page, which are needed for a moment only, would take several times its room.
+            for start in range(0, len(items), _AT_ONCE):
+                digests += form_digests(canonical_items(items[start : start + _AT_ONCE]))
+            hashed = HashedItems(buckets_of(keys, len(self._counts)), keys, digests)
             self.add_all_hashed(hashed)
         return hashed
 

@@ -14,7 +14,7 @@ from moto import mock_aws
 
 from dynamodb_bulk.errors import TableMissingError
 from dynamodb_bulk.patience import Effects
-from dynamodb_bulk.scan import MAX_THREADS, ScanAnswerError, ScanProgress, scan_table, table_key_names
+from dynamodb_bulk.scan import MAX_THREADS, PAGE_ITEMS, ScanAnswerError, ScanProgress, scan_table, table_key_names
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +132,12 @@ def test_reading_is_consistent_unless_asked_otherwise() -> None:
     table: Any = PagedTable([[[]]])
     list(scan_table(table, "orders", segments=1))
     assert table.requests[0]["ConsistentRead"] is True
+
+
+def test_pages_of_small_items_are_cut_by_their_number() -> None:
+    table: Any = PagedTable([[[]]])
+    list(scan_table(table, "orders", segments=1))
+    assert table.requests[0]["Limit"] == PAGE_ITEMS
 
 
 def test_no_page_is_fetched_far_ahead_of_the_reader() -> None:
