@@ -6,6 +6,9 @@ The story end to end, for one date: stages the date's order file in S3, loads it
 table up on demand with AWS Backup, restores the recovery point into a new table, and **proves** that every
 restored item is, type-exact, what the table held when it was backed up. Then the restored table is dropped.
 
+A file above 64 MB is loaded, and a table above 2 GB is read, by several mapped tasks side by side; smaller ones by
+one task each, and the mapped ones are skipped.
+
 Load and backup of one table are done by one run at a time (a lease in DynamoDB), also in a backfill with many
 active runs; restore and proof go side by side.
 
@@ -13,6 +16,7 @@ active runs; restore and proof go side by side.
 * `source` (param): the order file, a local path or an `s3://` key; `{as_of}` becomes the run's date.
 * `settle_seconds`: how long writes settle before the backup; AWS may miss the last minute.
 * `max_reject_ratio`: more refused rows than this share fail the load before anything is written.
+* `max_wcu`, `max_rcu`: what load and fingerprints may use of the table's capacity, so that others are not starved.
 * `delete_after_days`: lifecycle of the recovery point.
 * `force_new`, `keep_restored_table`, `stack_name`: see the trigger form.
 * Connection `aws_default`; the stack that the DAG `backup_stack` deploys.
@@ -45,10 +49,11 @@ from airflow.sdk import CronDataIntervalTimetable, Param, dag
 from backup_flows.defaults import BACKUP_LIMIT, DEFAULT_ARGS, RESTORE_LIMIT, START_DATE, TAGS, deadline
 from backup_flows.guards import skip_switch
 from backup_flows.leasing import lease_table, release_lease
-from backup_flows.orders import DEFAULT_SOURCE, load, stage
+from backup_flows.loads import load_staged
+from backup_flows.orders import DEFAULT_SOURCE, stage
 from backup_flows.recovery_points import back_up
 from backup_flows.resources import preflight
-from backup_flows.restores import drop_restored_table, prove_restored_table, report, restore
+from backup_flows.restores import drop_restored_table, prove_by_parts, report, restore
 from backup_flows.stack import STACK_NAME
 
 RUN_LIMIT = BACKUP_LIMIT + RESTORE_LIMIT + dt.timedelta(hours=4)
@@ -90,6 +95,20 @@ SETTLE_SECONDS = 120
             minimum=0,
             maximum=1,
         ),
+        "max_wcu": Param(
+            None,
+            type=["null", "number"],
+            title="Write limit (WCU a second)",
+            description="The load uses at most so many write capacity units a second. Empty: no limit.",
+            exclusiveMinimum=0,
+        ),
+        "max_rcu": Param(
+            None,
+            type=["null", "number"],
+            title="Read limit (RCU a second)",
+            description="Each fingerprint uses at most so many read capacity units a second. Empty: no limit.",
+            exclusiveMinimum=0,
+        ),
         "delete_after_days": Param(
             35,
             type="integer",
@@ -123,22 +142,16 @@ def orders_backup_restore() -> None:
     resources = preflight()
     staged = stage(resources)
     lease = lease_table(resources)
-    loaded = load(resources, staged, lease.output)
-    bound = back_up(
-        resources,
-        lease.output,
-        written_until=loaded["ended_at"],
-        settle_seconds="{{ params.settle_seconds }}",
-    )
+    loaded = load_staged(resources, staged, lease.output)
+    bound = back_up(resources, lease.output, loaded=loaded, settle_seconds="{{ params.settle_seconds }}")
     released = release_lease(resources)
     plan, job, start_restore, tagged = restore(resources, bound)
-    proven = prove_restored_table(resources, plan, bound, job)
+    proven = prove_by_parts(resources, plan, bound, job, after=tagged, loaded=loaded)
     dropped = drop_restored_table(resources, plan)
 
     skip_switch() >> resources
     staged >> lease
     bound >> released.as_teardown(setups=lease)
-    tagged >> proven
     proven >> dropped.as_teardown(setups=start_restore)
     report(loaded, bound, proven)
 

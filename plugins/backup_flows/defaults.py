@@ -26,6 +26,10 @@ BACKUP_LIMIT = dt.timedelta(hours=10)
 """AWS's default start window is 8 hours; then the job itself."""
 RESTORE_LIMIT = dt.timedelta(hours=10)
 """95 % of restores take less than an hour; a large table with indexes may take many."""
+SCAN_LIMIT = dt.timedelta(hours=4)
+"""Reading a large table, or one part of it."""
+MAPPED_MAY_BE_SKIPPED = "none_failed_min_one_success"
+"""Trigger rule of what follows mapped tasks that are skipped where there is nothing to map over."""
 
 DEFAULT_ARGS: dict[str, Any] = {
     "owner": OWNER,

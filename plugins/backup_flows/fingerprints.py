@@ -18,7 +18,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,7 +26,7 @@ from backup_flows.keys import recovery_point_prefix
 from backup_flows.store import get_bytes, get_json, put_bytes, put_json, put_once
 from dynamodb_bulk.compare import Manifests
 from dynamodb_bulk.fingerprint import Fingerprint, take_fingerprint
-from dynamodb_bulk.scan import table_key_names
+from dynamodb_bulk.scan import ScanProgress, table_key_names
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,25 @@ class FingerprintAlteredError(ValueError):
 
 
 @dataclass(frozen=True)
+class ScanFigures:
+    """What reading a table came to.
+
+    Attributes:
+        items: items read.
+        bytes: bytes received.
+        seconds: how long it took; of the slowest part, where several were read side by side.
+        capacity_units: read capacity units used, as DynamoDB says (an estimate where it does not).
+        parts: into how many parts the table was cut.
+    """
+
+    items: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    capacity_units: float = 0.0
+    parts: int = 1
+
+
+@dataclass(frozen=True)
 class Taken:
     """One fingerprint in S3.
 
@@ -54,12 +73,14 @@ class Taken:
         prefix: ``fingerprint.json.gz`` and ``manifest.bin`` are appended to it.
         taken_at: AWS's time when the scan ended, ISO 8601.
         digest: one hash over the whole fingerprint.
+        figures: what the scan came to (:class:`ScanFigures` as a dict); empty in records of earlier releases.
     """
 
     prefix: str
     taken_at: str
     digest: str
     items: int
+    figures: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -107,31 +128,69 @@ def take(
     prefix: str,
     table: str,
     key_names: tuple[str, ...] | None = None,
+    max_rcu: float | None = None,
     clock: Callable[[], dt.datetime],
 ) -> tuple[Taken, Fingerprint]:
     """Scan a table consistently and put its fingerprint and manifest into S3 below ``prefix``.
 
     :param key_names: the table's key attributes, hash key first; read from the table if not given.
+    :param max_rcu: read capacity units a second to stay below; None: no limit.
     :param clock: AWS's clock.
     """
     names = key_names or table_key_names(dynamodb, table)
+    meter = ScanMeter(table)
     with tempfile.TemporaryFile() as sink:
         fingerprint = take_fingerprint(
-            dynamodb, table, key_names=names, manifest_sink=sink, progress=_progress_logger(table)
+            dynamodb, table, key_names=names, manifest_sink=sink, progress=meter, max_rcu=max_rcu
         )
         sink.seek(0)
-        s3.upload_fileobj(sink, bucket, f"{prefix}manifest.bin", ExtraArgs={"ContentType": BINARY})
+        taken = keep(
+            s3,
+            bucket=bucket,
+            prefix=prefix,
+            fingerprint=fingerprint,
+            manifest=sink,
+            figures=meter.figures,
+            clock=clock,
+        )
+    return taken, fingerprint
+
+
+def keep(
+    s3: Any,
+    *,
+    bucket: str,
+    prefix: str,
+    fingerprint: Fingerprint,
+    manifest: BinaryIO,
+    figures: ScanFigures,
+    clock: Callable[[], dt.datetime],
+) -> Taken:
+    """Put a fingerprint and its manifest into S3 below ``prefix``.
+
+    :param manifest: stands at its beginning.
+    :param clock: AWS's clock.
+    """
+    s3.upload_fileobj(manifest, bucket, f"{prefix}manifest.bin", ExtraArgs={"ContentType": BINARY})
     put_bytes(s3, bucket, f"{prefix}fingerprint.json.gz", fingerprint.to_bytes(), content_type=GZIP)
     taken = Taken(
         prefix=prefix,
         taken_at=clock().isoformat(),
         digest=fingerprint.digest,
         items=fingerprint.item_count,
+        figures=asdict(figures),
     )
     # Written last: who finds it finds the other two.
     put_json(s3, bucket, f"{prefix}meta.json", asdict(taken))
-    log.info("Fingerprint of %s: %s items, %s", table, taken.items, taken.digest)
-    return taken, fingerprint
+    log.info(
+        "Fingerprint: %s items, %.1f MB in %.1f s, %.1f read capacity units, %s",
+        figures.items,
+        figures.bytes / 1e6,
+        figures.seconds,
+        figures.capacity_units,
+        taken.digest,
+    )
+    return taken
 
 
 def find(s3: Any, bucket: str, prefix: str) -> Taken | None:
@@ -238,20 +297,33 @@ def bind(s3: Any, bucket: str, binding: Binding) -> Binding:
     return find_binding(s3, bucket, binding.table, binding.recovery_point_arn) or own
 
 
-def _progress_logger(table: str) -> Callable[[Any], None]:
-    """Return a callback that logs each time the number of items has doubled: humane at any size."""
-    due = 10_000
+class ScanMeter:
+    """Progress callback of a scan: keeps its figures, and logs each time the number of items has doubled.
 
-    def report(progress: Any) -> None:
-        nonlocal due
-        if progress.items >= due:
-            log.info(
-                "%s: %s items, %.1f MB, %.0f items/s so far",
-                table,
-                progress.items,
-                progress.size / 1e6,
-                progress.items_per_second,
-            )
-            due = progress.items * 2
+    :param name: what is being read, for the log.
+    """
 
-    return report
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.figures = ScanFigures()
+        self._due = 10_000
+
+    def __call__(self, progress: ScanProgress) -> None:
+        """Take note of how far the scan is."""
+        self.figures = ScanFigures(
+            items=progress.items,
+            bytes=progress.size,
+            seconds=round(progress.seconds, 3),
+            capacity_units=round(progress.capacity_units, 1),
+        )
+        if progress.items < self._due:
+            return
+        self._due = progress.items * 2
+        log.info(
+            "%s: %s items, %.1f MB, %.0f items/s so far%s",
+            self.name,
+            progress.items,
+            progress.size / 1e6,
+            progress.items_per_second,
+            f", {progress.eta_seconds:.0f} s to go" if progress.eta_seconds is not None else "",
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 _SAFE = re.compile(r"[A-Za-z0-9_.-]+")
@@ -19,6 +20,11 @@ def staged_key(as_of: str) -> str:
 def rejects_key(as_of: str, run: str) -> str:
     """Return the key of the rows that a run's load refused."""
     return f"rejects/orders/as_of={_part(as_of)}/{_part(run)}.jsonl"
+
+
+def load_prefix(table: str, run: str, version_id: str) -> str:
+    """Return the prefix of what the steps of a run's load hand on: one load of one version of one file."""
+    return f"loads/{_part(table)}/{_part(run)}-{hashlib.sha256(version_id.encode()).hexdigest()[:16]}/"
 
 
 def intent_prefix(token: str) -> str:

@@ -11,11 +11,12 @@ from airflow.sdk.configuration import conf
 
 from backup_flows.as_of import utcnow
 from backup_flows.aws import client
-from backup_flows.lease import LeaseStore
+from backup_flows.lease import LeaseLostError, LeaseStore
 from backup_flows.operators import AcquireTableLeaseOperator, lease_owner
 
 log = logging.getLogger(__name__)
 
+LEASE_TASK = "acquire_lease"
 LEASE_WAIT = dt.timedelta(hours=24)
 
 
@@ -32,7 +33,7 @@ def lease_table(resources: Any) -> AcquireTableLeaseOperator:
     ``[backup_flows] lease_poll_seconds`` (default 5) how often those who wait look.
     """
     return AcquireTableLeaseOperator(
-        task_id="acquire_lease",
+        task_id=LEASE_TASK,
         table_name=resources["table"],
         lease_table=resources["lease_table"],
         lease_seconds=lease_seconds(),
@@ -54,3 +55,26 @@ def release_lease(resources: dict[str, Any]) -> bool:
     held = LeaseStore(client("dynamodb"), resources["lease_table"], clock=utcnow).release(resources["table"], owner)
     log.info("Lease of %s %s", resources["table"], "released" if held else "was not held")
     return held
+
+
+def ensure_lease(lease: dict[str, Any]) -> None:
+    """Check, before a write or a fingerprint, that the run still holds its table's lease.
+
+    :raises backup_flows.lease.LeaseLostError: it does not.
+    """
+    store = LeaseStore(client("dynamodb"), lease["lease_table"], clock=utcnow, lease_seconds=lease_seconds())
+    store.ensure_held(lease["table_name"], lease["owner"], lease["fence"])
+
+
+def ensure_run_holds_lease(context: Any) -> dict[str, Any]:
+    """Check that the run still holds the lease that it took; return what the lease operator returned.
+
+    For tasks that can't take it as an argument: right after a setup, Airflow allows no trigger rule but the default.
+
+    :raises backup_flows.lease.LeaseLostError: it does not.
+    """
+    lease: dict[str, Any] | None = context["ti"].xcom_pull(task_ids=LEASE_TASK)
+    if lease is None:
+        raise LeaseLostError(f"this run has no lease: its task {LEASE_TASK} has not ended well. Clear that task.")
+    ensure_lease(lease)
+    return lease

@@ -15,8 +15,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from backup_flows import fingerprints
-from backup_flows.fingerprints import Binding
+from backup_flows.fingerprints import Binding, Taken
 from backup_flows.keys import drill_verdict_key, evidence_prefix, settings_key, verdict_key
+from backup_flows.scan_parts import Part, merge_parts
 from backup_flows.store import get_bytes, put_bytes
 from dynamodb_bulk.compare import Comparison, judge
 from dynamodb_bulk.fingerprint import Fingerprint
@@ -32,6 +33,8 @@ from restore_proof.verdict import Subject, Verdict, fail_closed, verdict_from_co
 
 log = logging.getLogger(__name__)
 
+RESTORED = "restored."
+"""Prefix of the restored table's fingerprint, beside the evidence."""
 MAX_CHAIN_TRIES = 20
 """Parallel drills of one table that may move the head of its chain before this one gives up."""
 VERSIONED = ("apache-airflow", "apache-airflow-providers-amazon", "boto3")
@@ -48,6 +51,9 @@ class ProofRequest:
     Attributes:
         restore: summary of the restore job (``aws_backup.summaries.JobSummary``).
         phases: name, start, end (ISO 8601) of what came before the proof.
+        parts: what the restored table was read in; empty if the proof reads it itself.
+        max_rcu: read capacity units a second that the proof may use when it reads the table itself.
+        load: figures of the load that the backup followed, for the evidence.
     """
 
     bucket: str
@@ -60,6 +66,9 @@ class ProofRequest:
     requested_by: str
     phases: Sequence[tuple[str, str, str]] = ()
     encryption_type: str | None = None
+    parts: Sequence[Part] = ()
+    max_rcu: float | None = None
+    load: Mapping[str, Any] | None = None
 
     @property
     def subject(self) -> Subject:
@@ -83,6 +92,7 @@ class Findings:
     """What a proof found so far; what is there when it crashes still goes into the evidence."""
 
     fingerprints: dict[str, Fingerprint] = field(default_factory=dict)
+    scans: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     comparison: Comparison | None = None
     settings: SettingsComparison | None = None
 
@@ -136,17 +146,11 @@ def _validate(
     before = fingerprints.load_bound(s3, bucket, binding.before)
     after = fingerprints.load_bound(s3, bucket, binding.after)
     found.fingerprints.update(before=before, after=after)
-    restored_prefix = f"{request.prefix}restored."
-    _, restored = fingerprints.take(
-        dynamodb,
-        s3,
-        bucket=bucket,
-        prefix=restored_prefix,
-        table=request.restored_table,
-        key_names=before.key_names,
-        clock=clock,
-    )
+    found.scans.update(before=binding.before.figures, after=binding.after.figures)
+    restored_prefix = f"{request.prefix}{RESTORED}"
+    taken, restored = _read_restored(dynamodb, s3, request, before.key_names, restored_prefix, clock=clock)
     found.fingerprints["restored"] = restored
+    found.scans["restored"] = taken.figures
     manifests = fingerprints.manifests_of(s3, bucket, binding, restored_prefix, folder)
     diff = folder / DIFF_NAME
     with diff.open("wb") as sink:
@@ -162,6 +166,29 @@ def _validate(
         )
         alarms = found.settings.alarms
     return verdict_from_comparison(found.comparison, request.subject, decided_at=clock(), alarms=alarms)
+
+
+def _read_restored(
+    dynamodb: Any,
+    s3: Any,
+    request: ProofRequest,
+    key_names: tuple[str, ...],
+    prefix: str,
+    *,
+    clock: Callable[[], dt.datetime],
+) -> tuple[Taken, Fingerprint]:
+    if request.parts:
+        return merge_parts(s3, bucket=request.bucket, prefix=prefix, parts=request.parts, clock=clock)
+    return fingerprints.take(
+        dynamodb,
+        s3,
+        bucket=request.bucket,
+        prefix=prefix,
+        table=request.restored_table,
+        key_names=key_names,
+        max_rcu=request.max_rcu,
+        clock=clock,
+    )
 
 
 def _record(
@@ -190,6 +217,10 @@ def _record(
             Phase("proof", started, max(started, verdict.decided_at)),
         ],
         versions=versions(),
+        figures={
+            **({"load": dict(request.load)} if request.load is not None else {}),
+            **{f"scan {name}": dict(scan) for name, scan in found.scans.items() if scan},
+        },
     )
     head_key = f"evidence/{request.binding.table}/head.json"
     for _ in range(MAX_CHAIN_TRIES):

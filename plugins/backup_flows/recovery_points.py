@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from airflow.sdk import get_current_context, task, task_group
+from airflow.sdk.configuration import conf
 
 from aws_backup.hooks.backup import BackupHook
 from aws_backup.intents import IntentIdentity, peek_intent
@@ -17,12 +20,13 @@ from aws_backup.sensors.backup import BackupJobSensor
 from backup_flows import fingerprints
 from backup_flows.as_of import utcnow
 from backup_flows.aws import AWS_CONN_ID, client, server_time
-from backup_flows.defaults import BACKUP_LIMIT, RECOVERY_POINT
+from backup_flows.defaults import BACKUP_LIMIT, MAPPED_MAY_BE_SKIPPED, RECOVERY_POINT, SCAN_LIMIT
 from backup_flows.fingerprints import Binding, Taken
 from backup_flows.keys import intent_prefix
+from backup_flows.leasing import ensure_lease, ensure_run_holds_lease
 from backup_flows.operators import SettleOperator
-from backup_flows.orders import ensure_lease
 from backup_flows.proof import record_source_settings
+from backup_flows.scan_parts import PART_BYTES, PARTS_AT_ONCE, Part, merge_parts, plan_parts, take_part
 from recovery_retention.names import MANAGED_BY, MANAGED_BY_TAG, RUN_TAG
 
 log = logging.getLogger(__name__)
@@ -31,6 +35,8 @@ GROUP = "back_up"
 POLL_SECONDS = 2
 """The first look at a job comes soon, and later ones ever more seldom: up to two minutes apart."""
 START_TASK = f"{GROUP}.start_backup_job"
+BEFORE = "before."
+AFTER = "after."
 
 
 def aws_clock() -> Callable[[], dt.datetime]:
@@ -39,15 +45,17 @@ def aws_clock() -> Callable[[], dt.datetime]:
     return lambda: server_time(sts)
 
 
-def take_before(resources: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Take the fingerprint that precedes the run's backup job, or adopt the one that did.
+def scan_part_bytes() -> int:
+    """Return how much of a table one mapped task reads (``[backup_flows] scan_part_mb``, default 2048)."""
+    megabytes: float = conf.getfloat("backup_flows", "scan_part_mb", fallback=PART_BYTES / 2**20)
+    return max(1, int(megabytes * 1024 * 1024))
 
-    A run that is cleared keeps its job (see :mod:`aws_backup.intents`); then what the table held *before that
-    job* counts, and a scan made now would vouch for the wrong moment.
 
-    :return: the fingerprint's record (:class:`backup_flows.fingerprints.Taken`) as a dict.
+def intended_backup(resources: dict[str, Any], context: Any) -> Any:
+    """Return what the run's backup job is going to be, or is already.
+
+    :return: a :class:`aws_backup.intents.Intent`.
     """
-    s3 = client("s3")
     hook = BackupHook(aws_conn_id=AWS_CONN_ID)
     question = backup_intent_question(
         hook,
@@ -62,33 +70,125 @@ def take_before(resources: dict[str, Any], context: Any) -> dict[str, Any]:
         resource_arn=resources["table_arn"],
         force_new=context["params"]["force_new"],
     )
-    intent = peek_intent(intent_store(s3, resources["bucket"]), question, now=utcnow())
-    prefix = f"{intent_prefix(intent.token)}before."
-    if intent.may_have_started:
-        standing = fingerprints.find(s3, resources["bucket"], prefix)
-        if standing is not None:
-            log.info("The backup job stands (%s), so its fingerprint of %s counts", intent.reason, standing.taken_at)
-            return vars(standing)
+    return peek_intent(intent_store(client("s3"), resources["bucket"]), question, now=utcnow())
+
+
+def standing_before(resources: dict[str, Any], intent: Any) -> Taken | None:
+    """Return the fingerprint that preceded the run's backup job, if that job may have been started.
+
+    A run that is cleared keeps its job (see :mod:`aws_backup.intents`); then what the table held *before that
+    job* counts, and a scan made now would vouch for the wrong moment.
+    """
+    if not intent.may_have_started:
+        return None
+    return fingerprints.find(client("s3"), resources["bucket"], f"{intent_prefix(intent.token)}{BEFORE}")
+
+
+def plan_scans(resources: dict[str, Any], expected_bytes: int, context: Any) -> list[dict[str, Any]]:
+    """Cut the table into the parts that both fingerprints of the run's backup are read in.
+
+    :param expected_bytes: what was loaded; DynamoDB tells a table's size hours late.
+    :return: the parts (:class:`backup_flows.scan_parts.Part` as dicts), their prefix the one of the job; none if one
+        task reads the whole table.
+    """
+    parts = plan_parts(
+        client("dynamodb"),
+        table=resources["table"],
+        prefix=intent_prefix(intended_backup(resources, context).token),
+        plan=secrets.token_hex(4),
+        expected_bytes=expected_bytes,
+        part_bytes=scan_part_bytes(),
+        max_rcu=context["params"]["max_rcu"],
+    )
+    log.info("%s is read in %s parts", resources["table"], max(1, len(parts)))
+    return [part.to_dict() for part in parts]
+
+
+@task(task_id="plan_scans")
+def plan_scan_parts(resources: dict[str, Any], loaded: dict[str, Any]) -> list[dict[str, Any]]:
+    """Cut the table into parts, one mapped task each for either fingerprint; none if the table is small."""
+    return plan_scans(resources, loaded["bytes"], get_current_context())
+
+
+@task(task_id="scan_before", max_active_tis_per_dagrun=PARTS_AT_ONCE, execution_timeout=SCAN_LIMIT)
+def scan_before(part: dict[str, Any], resources: dict[str, Any], lease: dict[str, Any]) -> dict[str, Any] | None:
+    """Read one part of the table before its backup job; nothing, where a job stands and its fingerprint counts."""
+    ensure_lease(lease)
+    if standing_before(resources, intended_backup(resources, get_current_context())) is not None:
+        return None
+    return take_part(client("dynamodb"), client("s3"), bucket=resources["bucket"], part=of_fingerprint(part, BEFORE))
+
+
+@task(task_id="scan_after", max_active_tis_per_dagrun=PARTS_AT_ONCE, execution_timeout=SCAN_LIMIT)
+def scan_after(
+    part: dict[str, Any], resources: dict[str, Any], lease: dict[str, Any], job: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Read one part of the table after its backup job; nothing, where the recovery point is bound already."""
+    ensure_lease(lease)
+    s3, bucket = client("s3"), resources["bucket"]
+    if fingerprints.find_binding(s3, bucket, resources["table"], job["recovery_point_arn"]) is not None:
+        return None
+    return take_part(client("dynamodb"), s3, bucket=bucket, part=of_fingerprint(part, AFTER))
+
+
+def of_fingerprint(part: dict[str, Any], which: str) -> Part:
+    """Return a planned part as one of the fingerprint before or after the job."""
+    planned = Part.from_dict(part)
+    return replace(planned, prefix=f"{planned.prefix}{which}")
+
+
+def take_whole(
+    resources: dict[str, Any], context: Any, prefix: str, parts: Sequence[dict[str, Any]], which: str
+) -> Taken:
+    """Take a fingerprint of the table, of its parts if it was read in parts.
+
+    Parts that were planned for another job (a new one is due since) are of no use: the table is then read here.
+    """
+    s3, bucket, clock = client("s3"), resources["bucket"], aws_clock()
+    planned = [of_fingerprint(part, which) for part in parts]
+    if planned and all(part.prefix == prefix for part in planned):
+        taken, _ = merge_parts(s3, bucket=bucket, prefix=prefix, parts=planned, clock=clock)
+        return taken
     taken, _ = fingerprints.take(
         client("dynamodb"),
         s3,
-        bucket=resources["bucket"],
+        bucket=bucket,
         prefix=prefix,
         table=resources["table"],
-        clock=aws_clock(),
+        max_rcu=context["params"]["max_rcu"],
+        clock=clock,
     )
-    return vars(taken)
+    return taken
 
 
-@task(task_id="fingerprint_before")
-def fingerprint_before(resources: dict[str, Any], lease: dict[str, Any]) -> dict[str, Any]:
+def take_before(resources: dict[str, Any], context: Any, parts: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """Take the fingerprint that precedes the run's backup job, or adopt the one that did.
+
+    :param parts: what the table was read in, if it was.
+    :return: the fingerprint's record (:class:`backup_flows.fingerprints.Taken`) as a dict.
+    """
+    intent = intended_backup(resources, context)
+    standing = standing_before(resources, intent)
+    if standing is not None:
+        log.info("The backup job stands (%s), so its fingerprint of %s counts", intent.reason, standing.taken_at)
+        return vars(standing)
+    return vars(take_whole(resources, context, f"{intent_prefix(intent.token)}{BEFORE}", parts, BEFORE))
+
+
+@task(task_id="fingerprint_before", trigger_rule=MAPPED_MAY_BE_SKIPPED, execution_timeout=SCAN_LIMIT)
+def fingerprint_before(resources: dict[str, Any], parts: list[dict[str, Any]]) -> dict[str, Any]:
     """Fingerprint the table right before its backup job is started."""
-    ensure_lease(lease)
-    return take_before(resources, get_current_context())
+    context = get_current_context()
+    ensure_run_holds_lease(context)
+    return take_before(resources, context, parts)
 
 
 def bind_recovery_point(
-    resources: dict[str, Any], before: dict[str, Any], job: dict[str, Any], context: Any
+    resources: dict[str, Any],
+    before: dict[str, Any],
+    job: dict[str, Any],
+    context: Any,
+    parts: Sequence[dict[str, Any]] = (),
 ) -> Binding:
     """Take the second fingerprint and bind both to the recovery point; keep what is bound already."""
     s3, dynamodb, bucket = client("s3"), client("dynamodb"), resources["bucket"]
@@ -99,11 +199,8 @@ def bind_recovery_point(
         return standing
     taken_before = Taken(**before)
     fingerprints.ensure_taken_before(taken_before, job["creation_date"])
-    clock = aws_clock()
-    token_prefix = taken_before.prefix.removesuffix("before.")
-    after, _ = fingerprints.take(
-        dynamodb, s3, bucket=bucket, prefix=f"{token_prefix}after.", table=resources["table"], clock=clock
-    )
+    token_prefix = taken_before.prefix.removesuffix(BEFORE)
+    after = take_whole(resources, context, f"{token_prefix}{AFTER}", parts, AFTER)
     binding = Binding(
         recovery_point_arn=arn,
         table=resources["table"],
@@ -119,20 +216,28 @@ def bind_recovery_point(
         dag_id=context["dag_run"].dag_id,
         run_id=context["dag_run"].run_id,
     )
-    record_source_settings(dynamodb, s3, bucket=bucket, binding=binding, now=clock())
+    record_source_settings(dynamodb, s3, bucket=bucket, binding=binding, now=aws_clock()())
     if binding.drifting:
         log.warning("%s was written to during its backup: the recovery point is drifting", binding.table)
     return fingerprints.bind(s3, bucket, binding)
 
 
-@task(task_id="bind_recovery_point", outlets=[RECOVERY_POINT])
+@task(
+    task_id="bind_recovery_point",
+    outlets=[RECOVERY_POINT],
+    trigger_rule=MAPPED_MAY_BE_SKIPPED,
+    execution_timeout=SCAN_LIMIT,
+)
 def bind(
-    resources: dict[str, Any], lease: dict[str, Any], before: dict[str, Any], job: dict[str, Any]
+    resources: dict[str, Any],
+    before: dict[str, Any],
+    job: dict[str, Any],
+    parts: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """Fingerprint the table again and bind both fingerprints to the recovery point."""
-    ensure_lease(lease)
     context = get_current_context()
-    binding = bind_recovery_point(resources, before, job, context)
+    ensure_run_holds_lease(context)
+    binding = bind_recovery_point(resources, before, job, context, parts)
     context["outlet_events"][RECOVERY_POINT].extra = {
         "recovery_point_arn": binding.recovery_point_arn,
         "table": binding.table,
@@ -144,19 +249,22 @@ def bind(
 
 
 @task_group(group_id=GROUP)
-def back_up(resources: Any, lease: Any, *, written_until: Any, settle_seconds: str) -> Any:
+def back_up(resources: Any, lease: Any, *, loaded: Any, settle_seconds: str) -> Any:
     """Back the table up on demand and bind fingerprints to the recovery point.
 
     :param resources: what ``preflight`` returned.
     :param lease: what the lease operator returned.
-    :param written_until: when the last write ended, ISO 8601.
+    :param loaded: what was written last: ``ended_at`` (ISO 8601) and ``bytes``.
     :param settle_seconds: template of the settle time.
     :return: the binding (:class:`backup_flows.fingerprints.Binding` as a dict).
     """
     settle_before = SettleOperator(
-        task_id="settle_before", since=written_until, seconds=settle_seconds, execution_timeout=BACKUP_LIMIT
+        task_id="settle_before", since=loaded["ended_at"], seconds=settle_seconds, execution_timeout=BACKUP_LIMIT
     )
-    before: Any = fingerprint_before(resources, lease)
+    # Needs nothing that settling changes, so it costs no time of its own.
+    parts: Any = plan_scan_parts(resources, loaded)
+    scanned_before = scan_before.partial(resources=resources, lease=lease).expand(part=parts)
+    before: Any = fingerprint_before(resources, parts)
     start = BackupStartBackupJobOperator(
         task_id="start_backup_job",
         backup_vault_name=resources["vault"],
@@ -192,6 +300,9 @@ def back_up(resources: Any, lease: Any, *, written_until: Any, settle_seconds: s
         seconds=settle_seconds,
         execution_timeout=BACKUP_LIMIT,
     )
-    bound = bind(resources, lease, before, job)
-    settle_before >> before >> start >> wait >> settle_after >> bound
+    scanned_after = scan_after.partial(resources=resources, lease=lease, job=job).expand(part=parts)
+    bound = bind(resources, before, job, parts)
+    settle_before >> scanned_before >> before >> start >> wait >> settle_after >> scanned_after >> bound
+    settle_before >> before
+    settle_after >> bound
     return bound

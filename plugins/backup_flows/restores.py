@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import secrets
 from typing import Any
 
 from airflow.sdk import get_current_context, task, task_group
@@ -15,13 +16,15 @@ from aws_backup.operators.backup import BackupStartRestoreJobOperator
 from aws_backup.questions import intent_store, restore_intent_question
 from aws_backup.sensors.backup import BackupRestoreJobSensor
 from aws_backup.tables import table_status
+from backup_flows import fingerprints
 from backup_flows.as_of import utcnow
 from backup_flows.aws import AWS_CONN_ID, client
-from backup_flows.defaults import NO_RETRY, RESTORE_LIMIT, VERDICT
+from backup_flows.defaults import MAPPED_MAY_BE_SKIPPED, NO_RETRY, RESTORE_LIMIT, SCAN_LIMIT, VERDICT
 from backup_flows.fingerprints import Binding
-from backup_flows.keys import drill_verdict_key, restore_record_key
-from backup_flows.proof import ProofRequest, prove, read_verdict, summary
-from backup_flows.recovery_points import POLL_SECONDS, aws_clock
+from backup_flows.keys import drill_verdict_key, evidence_prefix, restore_record_key
+from backup_flows.proof import RESTORED, ProofRequest, prove, read_verdict, summary
+from backup_flows.recovery_points import POLL_SECONDS, aws_clock, scan_part_bytes
+from backup_flows.scan_parts import PARTS_AT_ONCE, Part, plan_parts, record_unreadable, take_part
 from backup_flows.store import get_json, put_json
 from recovery_retention.names import (
     KEEP_TAG,
@@ -39,6 +42,8 @@ RESTORE_GROUP = "restore"
 PROVE_GROUP = "prove"
 START_TASK = f"{RESTORE_GROUP}.start_restore_job"
 KEPT_FOR_INSPECTION = "failed-proof"
+LOAD_FIGURES = ("rows_in", "written", "rejected", "duplicates", "bytes", "batches", "resent", "seconds", "shards")
+"""What of a load's report goes into the evidence."""
 ENCRYPTION_TYPE = "Default"
 """The key that AWS owns: a drill's table lives for an hour, and the default needs no key policy."""
 
@@ -176,9 +181,57 @@ def phases_of(binding: Binding, job: dict[str, Any]) -> list[tuple[str, str, str
     ]
 
 
-@task(task_id="prove", outlets=[VERDICT], execution_timeout=dt.timedelta(hours=4), **NO_RETRY)
+@task(task_id="plan_proof_scans")
+def plan_proof_scans(resources: dict[str, Any], plan: dict[str, Any], binding: dict[str, Any]) -> list[dict[str, Any]]:
+    """Cut the table that is going to be restored into parts, one mapped task each; none if it is small."""
+    bound = Binding.from_dict(binding)
+    s3 = client("s3")
+    parts = plan_parts(
+        client("dynamodb"),
+        table=plan["target_table"],
+        prefix=f"{evidence_prefix(bound.table, resources['as_of'], resources['run_key'])}{RESTORED}",
+        plan=secrets.token_hex(4),
+        expected_bytes=bound.size_bytes or 0,
+        part_bytes=scan_part_bytes(),
+        key_names=fingerprints.load_bound(s3, resources["bucket"], bound.before).key_names,
+        max_rcu=get_current_context()["params"]["max_rcu"],
+    )
+    log.info("%s will be read in %s parts", plan["target_table"], max(1, len(parts)))
+    return [part.to_dict() for part in parts]
+
+
+@task(task_id="scan_restored", max_active_tis_per_dagrun=PARTS_AT_ONCE, execution_timeout=SCAN_LIMIT)
+def scan_restored(part: dict[str, Any], resources: dict[str, Any]) -> dict[str, Any]:
+    """Read one part of the restored table.
+
+    What can't be read is put on record and fails the *proof*, with a verdict that says so, not this task: a proof
+    must never end without a verdict.
+    """
+    s3, bucket, planned = client("s3"), resources["bucket"], Part.from_dict(part)
+    try:
+        return take_part(client("dynamodb"), s3, bucket=bucket, part=planned)
+    except Exception as error:
+        ti = get_current_context()["ti"]
+        if ti.try_number <= ti.max_tries:
+            raise
+        log.exception("Part %s can't be read; the proof will say so", planned.shard)
+        return record_unreadable(s3, bucket=bucket, part=planned, error=error)
+
+
+@task(
+    task_id="prove",
+    outlets=[VERDICT],
+    execution_timeout=SCAN_LIMIT,
+    trigger_rule=MAPPED_MAY_BE_SKIPPED,
+    **NO_RETRY,
+)
 def prove_restored_table(
-    resources: dict[str, Any], plan: dict[str, Any], binding: dict[str, Any], job: dict[str, Any]
+    resources: dict[str, Any],
+    plan: dict[str, Any],
+    binding: dict[str, Any],
+    job: dict[str, Any],
+    parts: list[dict[str, Any]],
+    loaded: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Compare every restored item, type-exact, with what the table held when it was backed up.
 
@@ -201,9 +254,18 @@ def prove_restored_table(
         requested_by=getattr(dag_run, "triggering_user_name", None) or str(dag_run.run_type),
         phases=phases,
         encryption_type=ENCRYPTION_TYPE,
+        parts=tuple(Part.from_dict(part) for part in parts),
+        max_rcu=context["params"]["max_rcu"],
+        load={name: loaded[name] for name in LOAD_FIGURES} if loaded is not None else None,
     )
     verdict = prove(client("dynamodb"), client("s3"), request, clock=clock)
     result = summary(verdict, [*phases, ("proof", started.isoformat(), clock().isoformat())])
+    read = fingerprints.find(client("s3"), resources["bucket"], f"{request.prefix}{RESTORED}")
+    result["scans"] = {
+        name: taken.figures
+        for name, taken in {"before": bound.before, "after": bound.after, "restored": read}.items()
+        if taken is not None
+    }
     context["ti"].xcom_push(key="verdict", value=result)
     context["outlet_events"][VERDICT].extra = {
         "recovery_point_arn": bound.recovery_point_arn,
@@ -214,6 +276,23 @@ def prove_restored_table(
     }
     verdict.raise_unless_proven()
     return result
+
+
+def prove_by_parts(resources: Any, plan: Any, binding: Any, job: Any, *, after: Any, loaded: Any = None) -> Any:
+    """Wire the proof of a restored table, which is read in parts where it is large.
+
+    :param plan: what ``plan_restore`` returned.
+    :param job: the finished restore job's summary.
+    :param after: the task after which the restored table can be read.
+    :param loaded: the report of the load that the backup followed, if there was one.
+    :return: what ``prove`` returns.
+    """
+    parts: Any = plan_proof_scans(resources, plan, binding)
+    scanned = scan_restored.partial(resources=resources).expand(part=parts)
+    proven: Any = prove_restored_table(resources, plan, binding, job, parts, loaded)
+    after >> scanned >> proven
+    after >> proven
+    return proven
 
 
 def delete_restored_table(dynamodb: Any, name: str, *, source: str) -> None:
@@ -274,12 +353,13 @@ def report(loaded: dict[str, Any], binding: dict[str, Any], proven: dict[str, An
     bound = Binding.from_dict(binding)
     result = {
         **proven,
-        "load": {name: loaded[name] for name in ("rows_in", "written", "rejected", "duplicates", "seconds")},
+        "load": {name: loaded[name] for name in LOAD_FIGURES},
         "rejects": loaded["rejects_name"] if loaded["rejected"] else None,
         "recovery_point": {"size_bytes": bound.size_bytes, "created_at": bound.created_at},
     }
     log.info("Verdict: %s", result["verdict"])
     log.info("Load: %s", result["load"])
     log.info("Timings (s): %s", result["timings"])
+    log.info("Read: %s", result["scans"])
     log.info("Report: %s", result["report"])
     return result

@@ -14,7 +14,7 @@ import hashlib
 import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
@@ -74,6 +74,7 @@ class Drill:
         restore: what is known of the restore job: its id, times (JSON-ready).
         phases: its phases in order.
         versions: what did it, by name: this project, Airflow, the provider, boto3.
+        figures: what was loaded and read, by what it was: rows, items, bytes, seconds, capacity units (JSON-ready).
     """
 
     drill_id: str
@@ -82,6 +83,7 @@ class Drill:
     restore: Mapping[str, Any]
     phases: Sequence[Phase]
     versions: Mapping[str, str]
+    figures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,7 @@ def pack_document(
         "restore": dict(drill.restore),
         "phases": [phase.to_dict() for phase in drill.phases],
         "seconds_total": _total_seconds(drill.phases),
+        "figures": {name: dict(values) for name, values in drill.figures.items()},
         "fingerprints": {
             name: {
                 "digest": fingerprint.digest,
@@ -261,6 +264,7 @@ def render_report(document: Mapping[str, Any], sha256: str) -> str:
     sections = (
         _section("What was done", _facts(_done(document))),
         _section("How long it took", _phases(document)),
+        _section("What was loaded and read", _figures(document)),
         _section("Content", _content(document)),
         _section("Differences", _differences(document)),
         _section("Settings", _settings(document["settings"])),
@@ -326,6 +330,15 @@ def _phases(document: Mapping[str, Any]) -> str:
         )
     head = '<tr><th>Phase</th><th>Began</th><th class="number">Took</th><th class="timeline"></th></tr>'
     return f"<table>{head}{''.join(rows)}</table><p>From first to last: {span:.1f} s.</p>"
+
+
+def _figures(document: Mapping[str, Any]) -> str:
+    figures = document.get("figures") or {}
+    return _rows(
+        ("What", "Figure", "Value"),
+        ((name, figure, value) for name, values in figures.items() for figure, value in values.items()),
+        none="No figures were kept.",
+    )
 
 
 def _content(document: Mapping[str, Any]) -> str:

@@ -30,6 +30,15 @@ CHAIN = [
     "prove",
     "report",
 ]
+MAPPED = {
+    "survey_shard": ("plan_load", "decide_load"),
+    "write_shard": ("decide_load", "load"),
+    "back_up.scan_before": ("back_up.plan_scans", "back_up.fingerprint_before"),
+    "back_up.scan_after": ("back_up.plan_scans", "back_up.bind_recovery_point"),
+    "scan_restored": ("plan_proof_scans", "prove"),
+}
+"""What large files and tables are cut into, each with what comes right before and after it."""
+AROUND_MAPPED = {"plan_load", "decide_load", "back_up.plan_scans", "plan_proof_scans"}
 TEARDOWNS = {"release_lease": "acquire_lease", "drop_restored_table": "restore.start_restore_job"}
 
 
@@ -43,7 +52,31 @@ def relatives(dag: Any, task_id: str, *, upstream: bool) -> set[str]:
 
 
 def test_the_tasks_are_the_storys(dag):
-    assert set(dag.task_ids) == {*CHAIN, *TEARDOWNS}
+    assert set(dag.task_ids) == {*CHAIN, *MAPPED, *AROUND_MAPPED, *TEARDOWNS}
+
+
+@pytest.mark.parametrize(("mapped", "around"), MAPPED.items())
+def test_what_is_large_is_done_by_mapped_tasks_a_few_at_a_time(dag, mapped: str, around: tuple[str, str]):
+    task = dag.get_task(mapped)
+    assert task.is_mapped
+    assert around[0] in relatives(dag, mapped, upstream=True)
+    assert around[1] in task.downstream_task_ids
+    assert 1 <= task.max_active_tis_per_dagrun <= 16
+
+
+@pytest.mark.parametrize("task_id", ["load", "back_up.fingerprint_before", "back_up.bind_recovery_point", "prove"])
+def test_a_small_table_skips_the_mapped_tasks_and_nothing_else(dag, task_id: str):
+    """But for a failure before it: then it must not run."""
+    assert dag.get_task(task_id).trigger_rule == "none_failed_min_one_success"
+
+
+def test_a_fingerprint_comes_after_settling_whether_it_is_taken_in_parts_or_not(dag):
+    for settle, scan, whole in (
+        ("settle_before", "scan_before", "fingerprint_before"),
+        ("settle_after", "scan_after", "bind_recovery_point"),
+    ):
+        assert {f"back_up.{scan}", f"back_up.{whole}"} <= dag.get_task(f"back_up.{settle}").downstream_task_ids
+    assert {"scan_restored", "prove"} <= dag.get_task("restore.tag_restored_table").downstream_task_ids
 
 
 @pytest.mark.parametrize(("earlier", "later"), list(itertools.pairwise(CHAIN)))
@@ -74,7 +107,9 @@ def test_there_are_no_other_setups_or_teardowns(dag):
 
 def test_the_lease_is_held_from_load_to_the_second_fingerprint_and_not_through_the_restore(dag):
     held = relatives(dag, "acquire_lease", upstream=False) & relatives(dag, "release_lease", upstream=True)
-    assert held == set(CHAIN[CHAIN.index("load") : CHAIN.index("back_up.bind_recovery_point") + 1])
+    around = {"plan_load", "survey_shard", "decide_load", "write_shard", "back_up.plan_scans"}
+    scans = {"back_up.scan_before", "back_up.scan_after"}
+    assert held == {*CHAIN[CHAIN.index("load") : CHAIN.index("back_up.bind_recovery_point") + 1], *around, *scans}
     assert "release_lease" not in relatives(dag, "restore.plan_restore", upstream=True)
 
 
@@ -125,6 +160,8 @@ def test_what_it_makes_is_told_to_other_dags(dag):
         ("settle_seconds", [-1, 3601, 1.5, "60", None, True]),
         ("max_reject_ratio", [-0.1, 1.1, 2, "0.1", None]),
         ("delete_after_days", [0, 36501, 1.5, "35", None]),
+        ("max_wcu", [0, -1, "10", True]),
+        ("max_rcu", [0, -1, "10", True]),
         ("source", ["", "s3://", "s3://bucket", "s3://bucket/", "http://example.org/a.csv", "ftp://a/b", 7, None]),
         ("stack_name", ["", "1st", "a b", "-a", "a" * 129, None]),
         ("force_new", ["true", 1, None]),
@@ -144,6 +181,8 @@ def test_the_form_refuses_what_makes_no_sense(dag, name: str, values: list[Any])
         ("settle_seconds", [0, 60, 3600]),
         ("max_reject_ratio", [0, 0.05, 1]),
         ("delete_after_days", [1, 36500]),
+        ("max_wcu", [None, 0.5, 1000]),
+        ("max_rcu", [None, 0.5, 1000]),
         ("source", ["a.csv", "/a/b.csv", "in/{as_of}.csv", "s3://bucket/a/{as_of}.csv"]),
         ("stack_name", ["orders-backup", "A1"]),
         ("force_new", [True, False]),
@@ -160,6 +199,8 @@ def test_the_defaults_are_good_ones(dag):
         "source": "include/data/daily/order_data_{as_of}.csv",
         "settle_seconds": 120,
         "max_reject_ratio": 0.05,
+        "max_wcu": None,
+        "max_rcu": None,
         "delete_after_days": 35,
         "force_new": False,
         "keep_restored_table": False,

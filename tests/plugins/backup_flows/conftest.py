@@ -39,6 +39,8 @@ PARAMS = {
     "source": "include/data/daily/order_data_{as_of}.csv",
     "settle_seconds": 120,
     "max_reject_ratio": 0.05,
+    "max_wcu": None,
+    "max_rcu": None,
     "delete_after_days": 35,
     "force_new": False,
     "keep_restored_table": False,
@@ -65,9 +67,21 @@ def make_context(*, unfinished_runs: int = 0, run: dict[str, Any] | None = None,
     :param params: params of the run that are not the tests' usual ones.
     """
     dag_run = DagRun(**(run or {}))
-    ti = mock.Mock(spec=["dag_id", "run_id", "task_id", "map_index", "xcom_push", "get_dr_count", "try_number"])
+    ti = mock.Mock(
+        spec=[
+            "dag_id",
+            "run_id",
+            "task_id",
+            "map_index",
+            "xcom_push",
+            "xcom_pull",
+            "get_dr_count",
+            "try_number",
+            "max_tries",
+        ]
+    )
     ti.dag_id, ti.run_id, ti.task_id, ti.map_index = dag_run.dag_id, dag_run.run_id, "a_task", -1
-    ti.try_number = 1
+    ti.try_number, ti.max_tries = 1, 0
     ti.get_dr_count.return_value = unfinished_runs
     return {
         "dag_run": dag_run,

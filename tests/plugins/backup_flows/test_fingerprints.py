@@ -191,7 +191,7 @@ def test_of_two_that_bind_at_once_the_first_stands(flow, binding, monkeypatch):
 
 
 def test_the_progress_of_a_long_scan_is_told_as_it_doubles(caplog):
-    report = fingerprints._progress_logger("orders")
+    report = fingerprints.ScanMeter("orders")
     with caplog.at_level("INFO", logger="backup_flows.fingerprints"):
         for items in (5_000, 10_000, 15_000, 20_000, 39_999, 40_000):
             report(ScanProgress(items=items, pages=items // 1000, segments_done=0, segments=4, seconds=2.0))

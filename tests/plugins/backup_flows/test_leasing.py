@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from backup_flows.lease import LeaseLostError, LeaseStore
-from backup_flows.leasing import lease_table, release_lease
-from backup_flows.orders import ensure_lease
+from backup_flows.leasing import ensure_lease, lease_table, release_lease
 
 
 @pytest.fixture

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from backup_flows import recovery_points
+from backup_flows import fingerprints, recovery_points
 from backup_flows.defaults import RECOVERY_POINT
 from backup_flows.fingerprints import FingerprintTooLateError, find_binding
 from backup_flows.lease import LeaseLostError
 from backup_flows.leasing import lease_table
 from backup_flows.recovery_points import aws_clock, bind_recovery_point, take_before
+from backup_flows.scan_parts import PartMissingError
 from local_aws import control
 
 
@@ -134,13 +135,15 @@ class TestBind:
 class TestTasks:
     @pytest.fixture
     def lease(self, flow, context) -> dict[str, Any]:
-        return lease_table(flow.resources).execute(context)
+        lease: dict[str, Any] = lease_table(flow.resources).execute(context)
+        context["ti"].xcom_pull.side_effect = lambda task_ids: lease
+        return lease
 
     def test_the_asset_tells_what_was_made(self, flow, context, in_task, lease):
-        taken = in_task(recovery_points.fingerprint_before, context, flow.resources, lease)
+        taken = in_task(recovery_points.fingerprint_before, context, flow.resources, [])
         job = flow.start_backup(context)
         flow.wait()
-        made = in_task(recovery_points.bind, context, flow.resources, lease, taken, flow.backup_summary(job))
+        made = in_task(recovery_points.bind, context, flow.resources, taken, flow.backup_summary(job), [])
         assert context["outlet_events"][RECOVERY_POINT].extra == {
             "recovery_point_arn": made["recovery_point_arn"],
             "table": "orders",
@@ -150,9 +153,95 @@ class TestTasks:
         }
 
     def test_who_lost_the_lease_vouches_for_nothing(self, flow, context, in_task, lease):
-        stale = {**lease, "fence": lease["fence"] - 1}
+        lease["fence"] -= 1
         with pytest.raises(LeaseLostError):
-            in_task(recovery_points.fingerprint_before, context, flow.resources, stale)
+            in_task(recovery_points.fingerprint_before, context, flow.resources, [])
         with pytest.raises(LeaseLostError):
-            in_task(recovery_points.bind, context, flow.resources, stale, {}, {})
+            in_task(recovery_points.bind, context, flow.resources, {}, {}, [])
+        with pytest.raises(LeaseLostError):
+            in_task(recovery_points.scan_before, context, {}, flow.resources, lease)
+        with pytest.raises(LeaseLostError):
+            in_task(recovery_points.scan_after, context, {}, flow.resources, lease, {})
         assert flow.keys() == []
+
+    def test_who_never_had_one_neither(self, flow, context, in_task):
+        context["ti"].xcom_pull.return_value = None
+        with pytest.raises(LeaseLostError, match="acquire_lease"):
+            in_task(recovery_points.fingerprint_before, context, flow.resources, [])
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let 100 bytes of a table be a part."""
+    monkeypatch.setenv("AIRFLOW__BACKUP_FLOWS__SCAN_PART_MB", str(100 / 2**20))
+
+
+@pytest.mark.usefixtures("small_parts")
+class TestInParts:
+    @pytest.fixture(autouse=True)
+    def lease(self, flow, context) -> dict[str, Any]:
+        lease: dict[str, Any] = lease_table(flow.resources).execute(context)
+        context["ti"].xcom_pull.side_effect = lambda task_ids: lease
+        for n in range(3, 40):
+            flow.put(str(n), product="x" * n)
+        return lease
+
+    @pytest.fixture
+    def parts(self, flow, context, in_task) -> list[dict[str, Any]]:
+        planned: list[dict[str, Any]] = in_task(
+            recovery_points.plan_scan_parts, context, flow.resources, {"bytes": 1000}
+        )
+        return planned
+
+    def test_the_size_of_what_was_loaded_counts_where_the_table_does_not_know_its_own_yet(self, parts):
+        assert len(parts) >= 10
+
+    def test_both_fingerprints_are_those_of_the_whole_table(self, flow, context, in_task, lease, parts):
+        figures = [in_task(recovery_points.scan_before, context, part, flow.resources, lease) for part in parts]
+        assert sum(part["items"] for part in figures) == 39
+        taken = in_task(recovery_points.fingerprint_before, context, flow.resources, parts)
+        whole, _ = fingerprints.take(
+            flow.dynamodb, flow.s3, bucket=flow.bucket, prefix="elsewhere/", table="orders", clock=flow.now
+        )
+        assert (taken["digest"], taken["items"]) == (whole.digest, 39)
+        assert (taken["figures"]["items"], taken["figures"]["parts"]) == (39, len(parts))
+        job = flow.start_backup(context)
+        flow.wait()
+        summary = flow.backup_summary(job)
+        for part in parts:
+            in_task(recovery_points.scan_after, context, part, flow.resources, lease, summary)
+        bound = in_task(recovery_points.bind, context, flow.resources, taken, summary, parts)
+        assert (bound["drifting"], bound["after"]["digest"]) == (False, whole.digest)
+
+    def test_a_cleared_run_scans_nothing_again(self, flow, context, in_task, lease, parts):
+        for part in parts:
+            in_task(recovery_points.scan_before, context, part, flow.resources, lease)
+        taken = in_task(recovery_points.fingerprint_before, context, flow.resources, parts)
+        job = flow.start_backup(context)
+        flow.wait()
+        summary = flow.backup_summary(job)
+        for part in parts:
+            in_task(recovery_points.scan_after, context, part, flow.resources, lease, summary)
+        in_task(recovery_points.bind, context, flow.resources, taken, summary, parts)
+        kept = flow.etags("")
+        flow.put("99")
+        for part in parts:
+            assert in_task(recovery_points.scan_before, context, part, flow.resources, lease) is None
+            assert in_task(recovery_points.scan_after, context, part, flow.resources, lease, summary) is None
+        assert in_task(recovery_points.fingerprint_before, context, flow.resources, parts) == taken
+        assert flow.etags("") == kept
+
+    def test_parts_that_were_planned_for_another_job_are_not_used(self, flow, context, in_task, lease, parts):
+        for part in parts:
+            in_task(recovery_points.scan_before, context, part, flow.resources, lease)
+        flow.put("99")
+        strange = [{**part, "prefix": "intents/another/"} for part in parts]
+        taken = in_task(recovery_points.fingerprint_before, context, flow.resources, strange)
+        assert (taken["items"], taken["figures"]["parts"]) == (40, 1)
+
+    def test_without_one_part_there_is_no_fingerprint(self, flow, context, in_task, lease, parts):
+        for part in parts[1:]:
+            in_task(recovery_points.scan_before, context, part, flow.resources, lease)
+        with pytest.raises(PartMissingError, match=f"part 1 of {len(parts)} of table orders"):
+            in_task(recovery_points.fingerprint_before, context, flow.resources, parts)
+        assert not [key for key in flow.keys("intents/") if key.endswith("meta.json")]

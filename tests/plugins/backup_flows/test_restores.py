@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 
 from aws_backup.exceptions import RestoreTargetExistsError
+from aws_backup.summaries import summarise_restore_job
 from backup_flows import restores
 from backup_flows.as_of import run_key
 from backup_flows.defaults import VERDICT
 from backup_flows.fingerprints import Binding
 from backup_flows.keys import restore_record_key
 from backup_flows.restores import RestoredTableNotReadyError, drop_table, phases_of, report
+from backup_flows.scan_parts import PartUnreadableError
+from dynamodb_bulk.errors import TableMissingError
 from local_aws import control
 from recovery_retention.names import UndeletableTableError, run_tag
 from restore_proof.verdict import RestoreNotProvenError
@@ -188,9 +191,83 @@ class TestTag:
             in_task(restores.tag_restored_table, flow.context, plan, {"job_id": "x"})
 
 
+LOADED = {
+    "rows_in": 3,
+    "written": 2,
+    "rejected": 1,
+    "duplicates": 0,
+    "bytes": 300,
+    "batches": 1,
+    "resent": 0,
+    "seconds": 1.0,
+    "shards": 1,
+}
+
+
+class TestProveInParts:
+    @pytest.fixture(autouse=True)
+    def small_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AIRFLOW__BACKUP_FLOWS__SCAN_PART_MB", str(20 / 2**20))
+
+    @pytest.fixture
+    def restored(self, flow, binding, in_task):
+        """Restore and plan the parts; return plan, job and parts."""
+        plan = flow.plan(binding)
+        parts = in_task(restores.plan_proof_scans, flow.context, flow.resources, plan, binding.as_dict())
+        job_id = flow.start_restore(plan)
+        flow.wait()
+        return plan, dict(summarise_restore_job(flow.backup.describe_restore_job(RestoreJobId=job_id))), parts
+
+    def prove(self, flow, in_task, binding: Binding, plan, job, parts) -> dict[str, Any]:
+        return in_task(
+            restores.prove_restored_table, flow.context, flow.resources, plan, binding.as_dict(), job, parts, LOADED
+        )
+
+    def test_the_parts_are_planned_before_there_is_a_table(self, restored):
+        assert len(restored[2]) > 1
+
+    def test_the_proof_rests_on_them_and_the_evidence_has_the_figures(self, flow, binding, restored, in_task):
+        plan, job, parts = restored
+        for part in parts:
+            in_task(restores.scan_restored, flow.context, part, flow.resources)
+        result = self.prove(flow, in_task, binding, plan, job, parts)
+        assert result["verdict"] == "PROVEN"
+        assert result["scans"]["restored"]["parts"] == len(parts)
+        (pack,) = [key for key in flow.keys("evidence/") if key.endswith("pack.json")]
+        figures = flow.document(pack)["figures"]
+        assert figures["load"] == LOADED
+        assert figures["scan restored"]["items"] == binding.before.items
+        assert set(figures) == {"load", "scan before", "scan after", "scan restored"}
+        assert "scan restored" in flow.read(pack.replace("pack.json", "report.html")).decode()
+
+    def test_a_changed_item_is_found_in_whatever_part_it_is(self, flow, binding, restored, in_task):
+        plan, job, parts = restored
+        flow.put("1", product="spoilt", table=plan["target_table"])
+        for part in parts:
+            in_task(restores.scan_restored, flow.context, part, flow.resources)
+        with pytest.raises(RestoreNotProvenError, match="FAILED"):
+            self.prove(flow, in_task, binding, plan, job, parts)
+
+    def test_a_part_that_can_not_be_read_fails_the_proof_with_its_reason(self, flow, binding, restored, in_task):
+        """And not before the last try."""
+        plan, job, parts = restored
+        flow.dynamodb.delete_table(TableName=plan["target_table"])
+        flow.context["ti"].try_number, flow.context["ti"].max_tries = 1, 1
+        with pytest.raises(TableMissingError):
+            in_task(restores.scan_restored, flow.context, parts[0], flow.resources)
+        flow.context["ti"].try_number = 2
+        told = [in_task(restores.scan_restored, flow.context, part, flow.resources) for part in parts]
+        assert {entry["type"] for entry in told} == {"TableMissingError"}
+        with pytest.raises(PartUnreadableError, match="TableMissingError"):
+            self.prove(flow, in_task, binding, plan, job, parts)
+        verdict = flow.document(f"{binding.prefix}verdict.json")
+        assert verdict["label"] == "FAILED"
+        assert "could not be read" in verdict["reasons"][0]
+
+
 class TestProve:
     def prove(self, flow, in_task, binding: Binding, plan: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
-        return in_task(restores.prove_restored_table, flow.context, flow.resources, plan, binding.as_dict(), job)
+        return in_task(restores.prove_restored_table, flow.context, flow.resources, plan, binding.as_dict(), job, [])
 
     def test_the_result_is_told_to_people_to_xcom_and_to_the_asset(self, flow, binding, in_task):
         plan, job = flow.restore(binding)
@@ -205,7 +282,10 @@ class TestProve:
             "report": result["report"],
             "as_of": "2026-11-01",
         }
-        loaded = {"rows_in": 3, "written": 2, "rejected": 1, "duplicates": 0, "seconds": 1.0, "rejects_name": "s3://r"}
+        assert {name: scan["items"] for name, scan in result["scans"].items()} == dict.fromkeys(
+            ("before", "after", "restored"), binding.before.items
+        )
+        loaded = {**LOADED, "rejects_name": "s3://r"}
         said = in_task(report, flow.context, loaded, binding.as_dict(), result)
         assert (said["verdict"], said["load"]["written"], said["rejects"]) == ("PROVEN", 2, "s3://r")
         assert said["recovery_point"] == {"size_bytes": binding.size_bytes, "created_at": binding.created_at}
