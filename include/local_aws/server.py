@@ -18,6 +18,7 @@ from local_aws.admin import AdminApplication
 from local_aws.backup.handler import RELEASE_REPLIES
 from local_aws.clock import CLOCK
 from local_aws.installation import install
+from local_aws.outbox import Courier
 from local_aws.timeline import Ticker
 
 LISTEN_QUEUE: Final = 128
@@ -56,6 +57,7 @@ class LocalAwsServer:
             self.port: int = listening.getsockname()[1]
             self._server = self._make_server(listening)
         self._ticker = Ticker() if ticking else None
+        self._courier = Courier() if ticking else None
         self._thread = Thread(target=self._server.serve_forever, name="local-aws-server", daemon=True)
 
     @property
@@ -64,7 +66,8 @@ class LocalAwsServer:
 
     def start(self) -> None:
         RELEASE_REPLIES.clear()
-        if self._ticker is not None:
+        if self._ticker is not None and self._courier is not None:
+            self._courier.start()
             self._ticker.start()
         self._thread.start()
 
@@ -74,8 +77,9 @@ class LocalAwsServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-        if self._ticker is not None:
+        if self._ticker is not None and self._courier is not None:
             self._ticker.stop()
+            self._courier.stop()
 
     def __enter__(self) -> Self:
         self.start()

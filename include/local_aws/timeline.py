@@ -13,6 +13,7 @@ from typing import Any, Final
 from moto.backup.models import backup_backends
 from moto.dynamodb.responses import DynamoHandler
 
+from local_aws import outbox
 from local_aws.agenda import CHANGED, Agenda
 from local_aws.clock import CLOCK
 from local_aws.moto_fixes.locking import state_lock
@@ -48,6 +49,7 @@ def catch_up() -> None:
     """Run all that is due by now."""
     with state_lock:
         _run_due_by(CLOCK.now())
+    outbox.deliver_unless_couriered()
 
 
 def advance(by: timedelta) -> datetime:
@@ -67,6 +69,7 @@ def advance(by: timedelta) -> datetime:
             _run_due_by(CLOCK.now())
         CLOCK.move(target - CLOCK.now())
     CHANGED.set()
+    outbox.deliver_unless_couriered()
     return target
 
 

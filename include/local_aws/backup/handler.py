@@ -11,7 +11,7 @@ from moto.core.common_types import TYPE_RESPONSE
 from moto.core.model import ServiceModel
 from moto.core.responses import ActionResult
 
-from local_aws import timeline
+from local_aws import outbox, timeline
 from local_aws.backup.exceptions import (
     BackupError,
     InvalidParameterValueException,
@@ -55,6 +55,7 @@ class BackupHandler(MotoBackupResponse):
             return self._refuse(error)
         timeline.catch_up_unless_ticking()
         status, headers, body = super().call_action()
+        outbox.deliver_unless_couriered()
         # moto's own operations name no type, and a server then calls their JSON a page of HTML.
         headers.setdefault("Content-Type", "application/json")
         self._keep_back(operation, status)

@@ -15,6 +15,7 @@ from local_aws.agenda import Agenda
 from local_aws.backup.access_policies import AccessPolicies
 from local_aws.backup.backup_jobs import BackupJobs
 from local_aws.backup.changes import Changes, What
+from local_aws.backup.events import Events
 from local_aws.backup.exceptions import (
     AlreadyExistsException,
     InvalidParameterValueException,
@@ -22,6 +23,7 @@ from local_aws.backup.exceptions import (
     ResourceNotFoundException,
 )
 from local_aws.backup.legal_holds import LegalHolds
+from local_aws.backup.notifications import VaultNotifications
 from local_aws.backup.protected_resources import ProtectedResources
 from local_aws.backup.recovery_points import RecoveryPoints
 from local_aws.backup.region_settings import RegionSettings
@@ -29,6 +31,7 @@ from local_aws.backup.restore_jobs import RestoreJobs
 from local_aws.backup.validation import check_kms_key_arn, check_tags, check_vault_name
 from local_aws.backup.vaults import Vault
 from local_aws.clock import CLOCK
+from local_aws.outbox import Outbox
 
 _TABLE_ARN: Final = re.compile(r"arn:aws[a-z-]*:dynamodb:([a-z0-9-]+):(\d{12}):table/([a-zA-Z0-9_.-]{3,255})")
 _ARN: Final = re.compile(r"arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:\d{0,12}:.+")
@@ -51,6 +54,10 @@ class BackupBackend(MotoBackupBackend):
         self.backup_jobs = BackupJobs(self)
         self.restore_jobs = RestoreJobs(self)
         self.protected_resources = ProtectedResources(self)
+        self.outbox = Outbox()
+        self.vault_notifications = VaultNotifications(self)
+        self.changes.observe(Events(self).observe)
+        self.changes.observe(self.vault_notifications.observe)
         # Stands for the key behind the alias aws/backup, which AWS makes with an account's first vault.
         self.default_key_arn = f"arn:{self.partition}:kms:{region_name}:{account_id}:key/{self.new_id()}"
         self._sequence = count(1)

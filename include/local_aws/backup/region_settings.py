@@ -4,6 +4,7 @@ See https://docs.aws.amazon.com/aws-backup/latest/devguide/API_UpdateRegionSetti
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from local_aws.backup.exceptions import InvalidParameterValueException
@@ -30,6 +31,13 @@ OPT_IN_TYPES: Final = (
     "VirtualMachine",
 )
 MANAGEMENT_TYPES: Final = ("DynamoDB", "EFS")
+
+
+@dataclass(frozen=True)
+class OptInChange:
+    """That some opt-in preferences were set: what UpdateRegionSettings named of them."""
+
+    opt_in: Mapping[str, bool]
 
 
 class RegionSettings:

@@ -15,9 +15,11 @@ from local_aws.backup.backup_jobs import (
 from local_aws.backup.exceptions import InvalidRequestException
 from local_aws.backup.handler import BackupHandler, between, present
 from local_aws.backup.lifecycle import Lifecycle
+from local_aws.backup.notifications_responses import NotificationsResponse
 from local_aws.backup.pagination import paginate
 from local_aws.backup.protection_responses import ProtectionResponse
 from local_aws.backup.recovery_points import RecoveryPoint
+from local_aws.backup.region_settings import OptInChange
 from local_aws.backup.restore_jobs import RestoreJob, RestoreRequest, normalise_metadata
 from local_aws.backup.states import RESOURCE_TYPE, BackupJobState, RestoreJobStatus
 from local_aws.backup.validation import (
@@ -29,9 +31,14 @@ from local_aws.backup.validation import (
     check_window,
     require,
 )
+from local_aws.clock import CLOCK
 
 
-class BackupResponse(ProtectionResponse, BackupHandler):
+class BackupResponse(
+    NotificationsResponse,
+    ProtectionResponse,
+    BackupHandler,
+):
     """Handler of all requests to AWS Backup. Operations are named as boto3 names them."""
 
     # Vaults
@@ -91,10 +98,10 @@ class BackupResponse(ProtectionResponse, BackupHandler):
         return ActionResult(self.backup_backend.region_settings.to_result())
 
     def update_region_settings(self) -> EmptyResult:
-        self.backup_backend.region_settings.update(
-            self._get_param("ResourceTypeOptInPreference"),
-            self._get_param("ResourceTypeManagementPreference"),
-        )
+        backend = self.backup_backend
+        opt_in = self._get_param("ResourceTypeOptInPreference")
+        backend.region_settings.update(opt_in, self._get_param("ResourceTypeManagementPreference"))
+        backend.changes.report(OptInChange(opt_in or {}), CLOCK.now())
         return EmptyResult()
 
     def get_supported_resource_types(self) -> ActionResult:

@@ -1,6 +1,7 @@
 """Backup vaults. See https://docs.aws.amazon.com/aws-backup/latest/devguide/vaults.html."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,14 @@ MIN_CHANGEABLE_DAYS: Final = 3
 MAX_DAYS: Final = 36_500
 
 
+@dataclass(frozen=True)
+class NotificationSettings:
+    """The topic that hears of a vault, and of which events."""
+
+    topic_arn: str
+    events: tuple[str, ...]
+
+
 class Vault(MotoVault):
     """moto's vault, with its times taken from our clock.
 
@@ -23,6 +32,7 @@ class Vault(MotoVault):
         created_at: When it was made.
         locked_for_good_at: From when on its lock can no longer be changed; None: never (governance mode).
         customer_key: Whether the caller named the encryption key.
+        notifications: Whom to tell of what happens in it; None: nobody.
     """
 
     def __init__(
@@ -42,6 +52,7 @@ class Vault(MotoVault):
         self.creation_date = self.created_at.timestamp()
         self.customer_key = encryption_key_arn is not None
         self.locked_for_good_at: datetime | None = None
+        self.notifications: NotificationSettings | None = None
 
     @property
     def encryption_key_type(self) -> str:
