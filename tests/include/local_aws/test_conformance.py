@@ -193,6 +193,10 @@ def test_every_served_operation_can_succeed_in_the_models_shape(aws, judge):
     call(aws, "DescribeBackupVault", BackupVaultName="v2")
     call(aws, "ListBackupVaults")
     call(aws, "DeleteBackupVaultLockConfiguration", BackupVaultName="v2")
+    news = {"SNSTopicArn": "arn:aws:sns:us-east-1:123456789012:news", "BackupVaultEvents": ["BACKUP_JOB_FAILED"]}
+    call(aws, "PutBackupVaultNotifications", BackupVaultName="v2", **news)
+    call(aws, "GetBackupVaultNotifications", BackupVaultName="v2")
+    call(aws, "DeleteBackupVaultNotifications", BackupVaultName="v2")
     call(aws, "TagResource", ResourceArn=vault_arn, Tags={"a": "b"})
     call(aws, "ListTags", ResourceArn=vault_arn)
     call(aws, "UntagResource", ResourceArn=vault_arn, TagKeyList=["a"])
