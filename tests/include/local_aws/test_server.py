@@ -253,8 +253,8 @@ def test_a_kept_back_reply_holds_nobody_else_up(server, backup, dynamodb):
         ("GET", "/nowhere/at/all", "application/json", "no operation"),
         ("GET", "/", "application/json", "no operation"),
         ("PATCH", "/backup-jobs", "application/json", "no operation"),
-        ("GET", "/legal-holds/", "application/json", "ListLegalHolds is not served"),
-        ("GET", "/legal-holds/", "application/x-www-form-urlencoded", "not served"),
+        ("GET", "/scan/jobs", "application/json", "ListScanJobs is not served"),
+        ("GET", "/scan/jobs", "application/x-www-form-urlencoded", "not served"),
     ],
 )
 def test_whatever_aws_backup_does_not_serve_is_an_error_in_json(server, method, path, content_type, text):
