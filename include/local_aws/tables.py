@@ -288,6 +288,12 @@ def table_tags(account_id: str, region: str, table_name: str) -> dict[str, str]:
         return _tags_of(_table(account_id, region, table_name))
 
 
+def tags_of_tables(account_id: str, region: str) -> dict[str, dict[str, str]]:
+    """Return the tags of all tables of an account and Region, by ARN."""
+    with state_lock:
+        return {table.table_arn: _tags_of(table) for table in _backend(account_id, region).tables.values()}
+
+
 def table_state(account_id: str, region: str, table_name: str) -> str:
     """Return TableStatus, "ACTIVE" or "CREATING" (a restore under way).
 

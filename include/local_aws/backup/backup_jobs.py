@@ -21,6 +21,7 @@ from local_aws.backup.exceptions import (
     ResourceNotFoundException,
 )
 from local_aws.backup.lifecycle import Lifecycle
+from local_aws.backup.plan_rules import CopyAction, RuleCreator
 from local_aws.backup.recovery_points import RecoveryPoint
 from local_aws.backup.states import BACKUP_JOB_OVER, RESOURCE_TYPE, BackupJobState, RecoveryPointStatus
 from local_aws.backup.vaults import Vault
@@ -48,7 +49,12 @@ STOPPED_MESSAGE: Final = "Backup job was stopped by user."
 
 @dataclass(frozen=True)
 class BackupRequest:
-    """What StartBackupJob was asked for. Two equal requests with one token are one job."""
+    """What StartBackupJob was asked for, or a rule asks for. Two equal requests with one token are one job.
+
+    Attributes:
+        created_by: The rule that asks; None: StartBackupJob.
+        copy_actions: Copies that the rule wants of the recovery point once it is made.
+    """
 
     vault_name: str
     resource_arn: str
@@ -58,6 +64,8 @@ class BackupRequest:
     lifecycle: Lifecycle
     tags: Mapping[str, str]
     options: Mapping[str, str]
+    created_by: RuleCreator | None = None
+    copy_actions: tuple[CopyAction, ...] = ()
 
 
 @dataclass(eq=False)
@@ -88,8 +96,9 @@ class BackupJob:
 
     @property
     def complete_by(self) -> datetime:
-        # Counted from the request, not from the start: so says the API reference of StartBackupJob.
-        return self.created_at + self.request.complete_window
+        # The API reference counts from the request for StartBackupJob, and from the start for a rule.
+        by_rule = self.request.created_by is not None and self.turn_at is not None
+        return (self.turn_at if by_rule and self.turn_at else self.created_at) + self.request.complete_window
 
     @property
     def over(self) -> bool:
@@ -140,6 +149,7 @@ class BackupJob:
             "BytesTransferred": size,
             "IamRoleArn": self.request.iam_role_arn,
             "BackupOptions": dict(self.request.options) or None,
+            "CreatedBy": self.request.created_by.to_result() if self.request.created_by is not None else None,
             "IsParent": False,
         }
 
@@ -218,7 +228,17 @@ class BackupJobs:
             raise InvalidRequestException(
                 f"{RESOURCE_TYPE} is not opted in to AWS Backup in {backend.region_name}. Call UpdateRegionSettings."
             )
-        now = CLOCK.now()
+        return self._admit(request, vault, table_name)
+
+    def start_by_rule(self, request: BackupRequest) -> BackupJob:
+        """Start the job that a rule asks for: whatever is wrong fails the job, as nobody is there to be told."""
+        vault = self._backend.vaults.get(request.vault_name)
+        if vault is None:
+            vault = Vault(request.vault_name, None, None, self._backend)  # the job names it, and fails for want of it
+        return self._admit(request, vault, request.resource_arn.rpartition("/")[2])
+
+    def _admit(self, request: BackupRequest, vault: Vault, table_name: str) -> BackupJob:
+        backend, now = self._backend, CLOCK.now()
         advanced = backend.region_settings.fully_managed(RESOURCE_TYPE)
         job = BackupJob(
             job_id=backend.new_id(),
@@ -319,6 +339,7 @@ class BackupJobs:
             created_at=job.turn_at,
             initiated_at=job.created_at,
             request_id=backend.new_id(),
+            created_by=job.request.created_by,
         )
         backend.recovery_points.add(job.point)
         if job.advanced:

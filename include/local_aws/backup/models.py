@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
 from moto.backup.models import BackupBackend as MotoBackupBackend
 from moto.core.resource_tagging import TaggedResource
@@ -24,6 +24,7 @@ from local_aws.backup.exceptions import (
 )
 from local_aws.backup.legal_holds import LegalHolds
 from local_aws.backup.notifications import VaultNotifications
+from local_aws.backup.plans import BackupPlans
 from local_aws.backup.protected_resources import ProtectedResources
 from local_aws.backup.recovery_points import RecoveryPoints
 from local_aws.backup.region_settings import RegionSettings
@@ -39,7 +40,7 @@ _BACKUP_ARN: Final = re.compile(r"arn:aws[a-z-]*:backup:.+")
 
 
 class BackupBackend(MotoBackupBackend):
-    """moto's plans and report plans, and our vaults, jobs and recovery points."""
+    """moto's report plans, and our plans, vaults, jobs and recovery points."""
 
     vaults: dict[str, Vault]  # type: ignore[assignment]  # moto's, with our clock
 
@@ -58,6 +59,7 @@ class BackupBackend(MotoBackupBackend):
         self.vault_notifications = VaultNotifications(self)
         self.changes.observe(Events(self).observe)
         self.changes.observe(self.vault_notifications.observe)
+        self.backup_plans = BackupPlans(self)
         # Stands for the key behind the alias aws/backup, which AWS makes with an account's first vault.
         self.default_key_arn = f"arn:{self.partition}:kms:{region_name}:{account_id}:key/{self.new_id()}"
         self._sequence = count(1)
@@ -65,6 +67,11 @@ class BackupBackend(MotoBackupBackend):
     @staticmethod
     def new_id() -> str:
         return str(mock_random.uuid4())
+
+    @staticmethod
+    def new_version_id() -> str:
+        version_id: str = mock_random.get_random_string(length=48)
+        return version_id
 
     def next_sequence(self) -> int:
         return next(self._sequence)
@@ -212,6 +219,13 @@ class BackupBackend(MotoBackupBackend):
                     resource_type="backup:recovery-point",
                 )
 
+        for plan in self.backup_plans.existing():
+            yield TaggedResource(
+                arn=plan.arn,
+                tags=self.tagger.get_tag_dict_for_resource(plan.arn),
+                resource_type="backup:backup-plan",
+            )
+
     def _check_taggable(self, resource_arn: str) -> None:
         if not _BACKUP_ARN.fullmatch(resource_arn):
             raise InvalidParameterValueException(
@@ -223,14 +237,6 @@ class BackupBackend(MotoBackupBackend):
     def _taggable_arns(self) -> Iterable[str]:
         yield from (vault.backup_vault_arn for vault in self.vaults.values())
         yield from (point.arn for point in self.recovery_points if point.advanced)
-        yield from (plan.backup_plan_arn for plan in self.plans.values())
+        yield from (plan.arn for plan in self.backup_plans.existing())
         yield from (hold.arn for hold in self.legal_holds)
         yield from (plan.report_plan_arn for plan in self.report_plans.values())
-
-    def create_backup_plan(
-        self, backup_plan: dict[str, Any], backup_plan_tags: dict[str, str], creator_request_id: str
-    ) -> Any:
-        # moto tags a plan before it keeps it, which our tag_resource would refuse.
-        plan = super().create_backup_plan(backup_plan, {}, creator_request_id)
-        self.put_tags(plan.backup_plan_arn, backup_plan_tags or {})
-        return plan

@@ -18,6 +18,7 @@ from local_aws.backup.exceptions import (
     ResourceNotFoundException,
 )
 from local_aws.backup.lifecycle import Lifecycle
+from local_aws.backup.plan_rules import RuleCreator
 from local_aws.backup.states import RESOURCE_TYPE, RecoveryPointStatus
 from local_aws.backup.vaults import Vault
 from local_aws.clock import CLOCK
@@ -40,6 +41,7 @@ class RecoveryPoint:
         created_at: The moment that its content shows, if there is no snapshot skew.
         request_id: What AWS gives as ``aws:backup:request-id`` in the restore metadata.
         restores_running: How many restore jobs read it.
+        created_by: The rule whose job made it; None: StartBackupJob.
     """
 
     arn: str
@@ -59,6 +61,7 @@ class RecoveryPoint:
     last_restored_at: datetime | None = None
     size_bytes: int | None = None
     restores_running: int = 0
+    created_by: RuleCreator | None = None
 
     @property
     def snapshot(self) -> TableSnapshot:
@@ -99,6 +102,7 @@ class RecoveryPoint:
             "ResourceArn": self.resource_arn,
             "ResourceName": self.table_name,
             "ResourceType": RESOURCE_TYPE,
+            "CreatedBy": self.created_by.to_result() if self.created_by is not None else None,
             "IamRoleArn": self.iam_role_arn,
             "Status": str(self.status),
             "StatusMessage": self.status_message,

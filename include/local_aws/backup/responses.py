@@ -17,6 +17,7 @@ from local_aws.backup.handler import BackupHandler, between, present
 from local_aws.backup.lifecycle import Lifecycle
 from local_aws.backup.notifications_responses import NotificationsResponse
 from local_aws.backup.pagination import paginate
+from local_aws.backup.plans_responses import PlansResponse
 from local_aws.backup.protection_responses import ProtectionResponse
 from local_aws.backup.recovery_points import RecoveryPoint
 from local_aws.backup.region_settings import OptInChange
@@ -36,6 +37,7 @@ from local_aws.clock import CLOCK
 
 class BackupResponse(
     NotificationsResponse,
+    PlansResponse,
     ProtectionResponse,
     BackupHandler,
 ):
@@ -354,10 +356,10 @@ class BackupResponse(
     def _recovery_point_filter(self) -> Callable[[RecoveryPoint], bool]:
         resource_arn = self._get_param("ByResourceArn")
         after, before = self._time("ByCreatedAfter"), self._time("ByCreatedBefore")
-        # All recovery points here are of tables, made on demand, without a parent.
+        plan_id = self._get_param("ByBackupPlanId")
+        # All recovery points here are of tables, without a parent.
         none_match = (
             self._get_param("ByResourceType") not in (None, RESOURCE_TYPE)
-            or self._get_param("ByBackupPlanId") is not None
             or self._get_param("ByParentRecoveryPointArn") is not None
             or self._get_param("BackupVaultAccountId") not in (None, self.current_account)
         )
@@ -366,6 +368,7 @@ class BackupResponse(
             return (
                 not none_match
                 and resource_arn in (None, point.resource_arn)
+                and plan_id in (None, point.created_by and point.created_by.plan_id)
                 and between(point.created_at, after, before)
             )
 

@@ -2,6 +2,26 @@
 
 from typing import Final
 
+_PLANS: Final = frozenset(
+    {
+        "CreateBackupPlan",
+        "CreateBackupSelection",
+        "DeleteBackupPlan",
+        "DeleteBackupSelection",
+        "ExportBackupPlanTemplate",
+        "GetBackupPlan",
+        "GetBackupPlanFromJSON",
+        "GetBackupPlanFromTemplate",
+        "GetBackupSelection",
+        "ListBackupPlanTemplates",
+        "ListBackupPlanVersions",
+        "ListBackupPlans",
+        "ListBackupSelections",
+        "UpdateBackupPlan",
+    }
+)
+"""Served by this package: plans, their selections and templates."""
+
 _VAULTS_JOBS_AND_POINTS: Final = frozenset(
     {
         "CreateBackupVault",
@@ -57,22 +77,18 @@ _PROTECTION: Final = frozenset(
 )
 """Served by this package: access policies, legal holds and disassociation."""
 
-OURS: Final = _VAULTS_JOBS_AND_POINTS | _PROTECTION
+OURS: Final = _PLANS | _PROTECTION | _VAULTS_JOBS_AND_POINTS
 """Served by this package."""
 
 MOTOS: Final = frozenset(
     {
-        "CreateBackupPlan",
         "CreateReportPlan",
-        "DeleteBackupPlan",
         "DeleteReportPlan",
         "DescribeReportPlan",
-        "GetBackupPlan",
-        "ListBackupPlans",
         "ListReportPlans",
     }
 )
-"""Served by moto's own code, as it is: plans are kept but never fire."""
+"""Served by moto's own code, as it is: report plans are kept but make no reports."""
 
 SERVED: Final = OURS | MOTOS
 

@@ -1,7 +1,7 @@
 """botocore's service model of AWS Backup as the judge: every operation is reached, every reply has its shape."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore import xform_name
@@ -251,10 +251,25 @@ def test_every_served_operation_can_succeed_in_the_models_shape(aws, judge):
     call(aws, "DeleteRecoveryPoint", **point)
     call(aws, "DescribeRecoveryPoint", **point)
 
-    plan_id = call(aws, "CreateBackupPlan", BackupPlan=plan)["BackupPlanId"]
-    call(aws, "GetBackupPlan", BackupPlanId=plan_id)
+    plan_id = {"BackupPlanId": call(aws, "CreateBackupPlan", BackupPlan=plan)["BackupPlanId"]}
+    call(aws, "UpdateBackupPlan", **plan_id, BackupPlan={**plan, "Rules": [FULL_RULE]})
+    call(aws, "GetBackupPlan", **plan_id, MaxScheduledRunsPreview=2)
     call(aws, "ListBackupPlans")
-    call(aws, "DeleteBackupPlan", BackupPlanId=plan_id)
+    call(aws, "ListBackupPlanVersions", **plan_id)
+    exported = call(aws, "ExportBackupPlanTemplate", **plan_id)
+    call(aws, "GetBackupPlanFromJSON", **{name: exported[name] for name in ("BackupPlanTemplateJson",)})
+    template = call(aws, "ListBackupPlanTemplates")["BackupPlanTemplatesList"][0]["BackupPlanTemplateId"]
+    call(aws, "GetBackupPlanFromTemplate", BackupPlanTemplateId=template)
+    selection = call(aws, "CreateBackupSelection", **plan_id, BackupSelection=FULL_SELECTION)
+    selected = {**plan_id, "SelectionId": selection["SelectionId"]}
+    call(aws, "GetBackupSelection", **selected)
+    call(aws, "ListBackupSelections", **plan_id)
+    aws.wait(timedelta(days=2).total_seconds())
+    assert [
+        job["CreatedBy"]["BackupRuleName"] for job in call(aws, "ListBackupJobs")["BackupJobs"] if "CreatedBy" in job
+    ]
+    call(aws, "DeleteBackupSelection", **selected)
+    call(aws, "DeleteBackupPlan", **plan_id)
     report = {"ReportPlanName": "r", "ReportDeliveryChannel": channel}
     call(aws, "CreateReportPlan", **report, ReportSetting={"ReportTemplate": "BACKUP_JOB_REPORT"})
     call(aws, "DescribeReportPlan", ReportPlanName="r")
@@ -263,7 +278,27 @@ def test_every_served_operation_can_succeed_in_the_models_shape(aws, judge):
     assert judge.passed == SERVED - ALWAYS_REFUSED
 
 
+FULL_RULE = {
+    "RuleName": "r",
+    "TargetBackupVaultName": "orders-vault",
+    "ScheduleExpression": "cron(0 5 ? * * *)",
+    "ScheduleExpressionTimezone": "Europe/Berlin",
+    "StartWindowMinutes": 60,
+    "CompletionWindowMinutes": 600,
+    "Lifecycle": {"MoveToColdStorageAfterDays": 1, "DeleteAfterDays": 91},
+    "RecoveryPointTags": {"a": "b"},
+    "CopyActions": [{"DestinationBackupVaultArn": "arn:aws:backup:us-east-1:123456789012:backup-vault:orders-vault"}],
+}
+FULL_SELECTION = {
+    "SelectionName": "s",
+    "IamRoleArn": ROLE,
+    "Resources": ["arn:aws:dynamodb:*:*:table/*"],
+    "NotResources": ["arn:aws:s3:::*"],
+    "ListOfTags": [{"ConditionType": "STRINGEQUALS", "ConditionKey": "a", "ConditionValue": "b"}],
+    "Conditions": {"StringNotEquals": [{"ConditionKey": "aws:ResourceTag/a", "ConditionValue": "c"}]},
+}
 NOWHERE = {"BackupVaultName": "nowhere"}
+NOWHERE_TO = {"TargetBackupVaultName": "nowhere"}
 NO_POINT = {"RecoveryPointArn": "arn:aws:backup:us-east-1:123456789012:recovery-point:none"}
 NO_RESOURCE = {"ResourceArn": "arn:aws:backup:us-east-1:123456789012:backup-vault:none"}
 START = {"BackupVaultName": "orders-vault", "ResourceArn": TABLE_ARN, "IamRoleArn": ROLE}
@@ -318,7 +353,20 @@ BAD_PAGE = {"NextToken": "nonsense"}
         ("TagResource", {"ResourceArn": TABLE_ARN, "Tags": {"a": "b"}}),
         ("UntagResource", {**NO_RESOURCE, "TagKeyList": ["a"]}),
         ("ListTags", NO_RESOURCE),
+        ("CreateBackupPlan", {"BackupPlan": {"BackupPlanName": "p", "Rules": []}}),
+        ("CreateBackupPlan", {"BackupPlan": {"BackupPlanName": "p", "Rules": [{**FULL_RULE, **NOWHERE_TO}]}}),
+        ("UpdateBackupPlan", {"BackupPlanId": "none", "BackupPlan": {"BackupPlanName": "p", "Rules": [FULL_RULE]}}),
         ("GetBackupPlan", {"BackupPlanId": "none"}),
+        ("ListBackupPlans", BAD_PAGE),
+        ("ListBackupPlanVersions", {"BackupPlanId": "none"}),
+        ("ExportBackupPlanTemplate", {"BackupPlanId": "none"}),
+        ("GetBackupPlanFromJSON", {"BackupPlanTemplateJson": "[1]"}),
+        ("GetBackupPlanFromTemplate", {"BackupPlanTemplateId": "none"}),
+        ("ListBackupPlanTemplates", BAD_PAGE),
+        ("CreateBackupSelection", {"BackupPlanId": "none", "BackupSelection": FULL_SELECTION}),
+        ("GetBackupSelection", {"BackupPlanId": "none", "SelectionId": "none"}),
+        ("ListBackupSelections", {"BackupPlanId": "none"}),
+        ("DeleteBackupSelection", {"BackupPlanId": "none", "SelectionId": "none"}),
         ("DeleteBackupPlan", {"BackupPlanId": "none"}),
         ("DescribeReportPlan", {"ReportPlanName": "none"}),
     ],
