@@ -64,6 +64,7 @@ lint-imports: venv
 type: venv ## Check the types of every package and script
 	$(BIN)/mypy $(addprefix -p ,$(PACKAGES))
 	$(BIN)/mypy scripts/*.py
+	MYPYPATH=benchmarks $(BIN)/mypy benchmarks/*.py
 
 .PHONY: data
 data: venv ## Make the daily order files around today that runs by date load (existing ones stay)
@@ -86,5 +87,6 @@ ci: lint type test ## What CI runs
 
 .PHONY: clean
 clean: ## Remove all that was made here, the environment included
-	rm -rf $(VENV) .airflow .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis include/data/daily
+	rm -rf $(VENV) .airflow .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis include/data/daily \
+	  benchmarks/servers/.cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,18 @@ columns:
 """
 """The schema of a made CSV file. Text and numbers only: the baseline does no more with a row than that."""
 
+MIXED_SCHEMA_YAML = """
+version: 1
+columns:
+  - {name: order_id, type: string, key: hash}
+  - {name: item_id, type: number, key: range}
+  - {name: amount, type: number}
+  - {name: product, type: string, empty: store}
+  - {name: placed, type: date, formats: ["%d.%m.%Y"], normalised_as: placed_day}
+  - {name: notes, type: string}
+"""
+"""The schema of a made file whose values are as different as a CSV file's can be."""
+
 _PRODUCTS = ("Salmon fillet, skin on", "Jalapeño peppers", "Crème fraîche", '"00" pizza flour', "Basmati rice, 5 kg")
 _NOTES = (
     "leave at the door",
@@ -53,6 +66,32 @@ _NOTES = (
     'the "blue" gate — behind the café',
     "no onions; nuts are fine",
     "call before, please: the bell is broken and the dog is friendly",
+)
+_NO_NUMBER = "not a number"
+_MIXED_NUMBERS = (
+    "0",
+    "-0.00",
+    "195.70",
+    "0012.5",
+    "1e3",
+    "-1.5E-7",
+    "12345678901234567890123456789012345678",
+    "0.00000000000000000000000000000000000001",
+    "-99999999999999999999999999999999999999",
+    "1E+125",
+    _NO_NUMBER,
+)
+_MIXED_TEXTS = (
+    "plain",
+    "",
+    'the "blue" gate, at the back',
+    "one\ntwo\r\nthree",
+    "Crème fraîche — 15 %",
+    "魚の切り身",
+    "\U0001f41f and \U0001f35e",
+    " spaces around ",
+    "tab\tand \\ backslash",
+    "e\u0301 is not é",
 )
 _TABLE = re.compile(r"bench-(\d+)-(\d+)")
 _KINDS = 3
@@ -142,6 +181,51 @@ def _row(index: int) -> tuple[str, ...]:
         "paid",
         _NOTES[index % len(_NOTES)],
     )
+
+
+def write_mixed_csv(path: Path, rows: int) -> int:
+    """Write a file for the mixed schema, with keys that come again and rows that no table takes.
+
+    Returns:
+        How many items it stands for.
+    """
+    items: set[tuple[str, Decimal]] = set()
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ("order_id", "item_id", "amount", "product", "placed", "notes"))
+        writer.writeheader()
+        for index in range(rows):
+            # Every seventh row has the key of one before it, with the number written in another way.
+            again = index % 7 == 6
+            key = index - 5 if again else index
+            row = {
+                "order_id": f"o-{key // 3}",
+                "item_id": f"{key % 3}.50" if again else f"{key % 3}.5",
+                "amount": _MIXED_NUMBERS[index % len(_MIXED_NUMBERS)],
+                "product": _MIXED_TEXTS[index % len(_MIXED_TEXTS)],
+                "placed": f"{index % 28 + 1:02d}.{index % 12 + 1:02d}.2026",
+                "notes": _MIXED_TEXTS[index * 3 % len(_MIXED_TEXTS)] * (index % 3),
+            }
+            writer.writerow(row)
+            item = mixed_item(row)
+            if item is not None:
+                items.add((row["order_id"], Decimal(row["item_id"])))
+    return len(items)
+
+
+def mixed_item(row: dict[str, str]) -> dict[str, Any] | None:
+    """Return the item that a row of a mixed file stands for; None where it stands for none."""
+    if row["amount"] == _NO_NUMBER:
+        return None
+    day, month, year = row["placed"].split(".")
+    item = {
+        "order_id": {"S": row["order_id"]},
+        "item_id": {"N": row["item_id"]},
+        "amount": {"N": row["amount"]},
+        "product": {"S": row["product"]},
+        "placed": {"S": row["placed"]},
+        "placed_day": {"S": f"{year}-{month}-{day}"},
+    }
+    return {**item, "notes": {"S": row["notes"]}} if row["notes"] else item
 
 
 def nasty_files(rows: int) -> Iterator[tuple[str, bytes]]:

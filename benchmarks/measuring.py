@@ -5,14 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,7 +20,6 @@ HERE = Path(__file__).resolve().parent
 _PLUGINS = HERE.parent / "plugins"
 _CONTROL_SECONDS = 30
 _JOB_SECONDS = 900
-_PACKAGES = ("boto3", "botocore", "urllib3", "orjson")
 
 
 class BenchmarkError(Exception):
@@ -41,7 +37,8 @@ class Measured:
         peak: the most memory that the process ever held, in bytes.
         error: with what the work ended, if not well.
         extra: what else the method tells.
-        server: what the server counted meanwhile.
+        server: what the null server counted meanwhile.
+        server_cpu: CPU seconds of the server, where its process is known.
     """
 
     items: int
@@ -51,6 +48,7 @@ class Measured:
     error: str
     extra: dict[str, Any]
     server: dict[str, int]
+    server_cpu: float = 0.0
 
     @property
     def cpu_per_item(self) -> float:
@@ -59,48 +57,32 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """A median and the range around it."""
-
-    median: float
-    least: float
-    most: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """Sum up some figures."""
-        return cls(statistics.median(values), min(values), max(values))
-
-    def text(self, digits: int = 1) -> str:
-        """Return the median and, where there is one, the range."""
-        if self.least == self.most:
-            return f"{self.median:.{digits}f}"
-        return f"{self.median:.{digits}f} ({self.least:.{digits}f} to {self.most:.{digits}f})"
-
-
-@dataclass(frozen=True)
 class Options:
     """How much is measured.
 
     Attributes:
         items: items of a plain measurement.
-        sizes: items of the small and the big one where growth is measured.
+        sizes: items of the tables where growth is measured, smallest first.
         rounds: rounds of interleaved measurements.
         starved_items: items loaded into a server that takes 300 a second.
         dead_seconds: for how long a server that takes nothing is tried.
         nasty_rows: rows of each nasty file.
         shards: into how many shards those are cut.
-        endpoint_url: a DynamoDB server to be written to, for `wall` alone.
+        wall_items: items loaded into a server that keeps them.
+        servers: those that are loaded into; see ``servers.py``.
+        endpoint_url: one server more to be written to, for `wall` alone.
         server: what that server is, for the heading.
     """
 
     items: int = 20_000
-    sizes: tuple[int, int] = (30_000, 50_000)
+    sizes: tuple[int, ...] = (20_000, 50_000)
     rounds: int = 5
     starved_items: int = 3_000
     dead_seconds: float = 5.0
     nasty_rows: int = 3_000
     shards: tuple[int, ...] = (2, 7, 64, 257, 1000)
+    wall_items: int = 20_000
+    servers: tuple[str, ...] = ("roto", "dynalite", "local_aws")
     endpoint_url: str | None = None
     server: str | None = None
 
@@ -123,7 +105,7 @@ class Bench:
     def __enter__(self) -> Self:
         command = [sys.executable, str(HERE / "null_server.py"), self._folder.name]
         self._server = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment()
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_own_environment()
         )
         port = self._server.stdout.readline().strip() if self._server.stdout else ""
         if not port:
@@ -146,6 +128,11 @@ class Bench:
             made_data.write_csv(path, rows)
         return str(path)
 
+    def mixed_file(self, rows: int) -> tuple[str, int]:
+        """Return the path of a file of mixed values, and how many items it stands for."""
+        path = Path(self._folder.name) / f"mixed-{rows}.csv"
+        return str(path), made_data.write_mixed_csv(path, rows)
+
     def write_nasty_files(self) -> None:
         """Put the nasty files where the server finds them."""
         for number, (_, content) in enumerate(made_data.nasty_files(self.options.nasty_rows)):
@@ -166,7 +153,7 @@ class Bench:
         text = json.dumps({"method": method, "endpoint": f"http://127.0.0.1:{self._port}", **job})
         done = subprocess.run(
             [sys.executable, str(HERE / "work.py"), text],
-            env=_environment(),
+            env=_own_environment(),
             capture_output=True,
             text=True,
             timeout=_JOB_SECONDS,
@@ -175,7 +162,7 @@ class Bench:
         if done.returncode:
             raise BenchmarkError(f"{method} failed:\n{done.stderr}")
         found = json.loads(done.stdout)
-        plain = {name: found.pop(name) for name in ("items", "cpu", "wall", "peak", "error")}
+        plain = {name: found.pop(name) for name in ("items", "cpu", "wall", "peak", "error", "server_cpu")}
         measured = Measured(**plain, extra=found, server=self._stats())
         self._log(
             f"{method}: {measured.items} items, {measured.cpu:.2f} s CPU, {measured.wall:.2f} s, "
@@ -212,59 +199,15 @@ class Bench:
             connection.close()
 
 
-@dataclass
-class Table:
-    """A table of results, as Markdown.
+def environment(more: Mapping[str, str]) -> dict[str, str]:
+    """Return what a process is started with: neither the user's AWS settings nor a proxy may change what is measured.
 
-    Attributes:
-        title: what was measured.
-        columns: the heads of the columns.
-        rows: the cells.
-        notes: lines below it.
+    Args:
+        more: variables that are set besides.
     """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: list[tuple[str, ...]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def markdown(self) -> str:
-        """Return the table as text."""
-        lines = [f"### {self.title}", "", _line(self.columns), _line(["---"] * len(self.columns))]
-        lines += [_line(row) for row in self.rows]
-        return "\n".join([*lines, "", *(f"{note}\n" for note in self.notes)])
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(("AWS_", "HTTP", "ROTO_"))}
+    return {**kept, "AWS_EC2_METADATA_DISABLED": "true", **more}
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def machine() -> str:
-    """Return a line about where this was measured, and with what."""
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    versions = ", ".join(f"{name} {_version(name)}" for name in _PACKAGES)
-    return (
-        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores ({_processor()}), Python "
-        f"{platform.python_version()}, {versions}; load average {load}."
-    )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except FileNotFoundError:
-        return platform.processor() or "unknown"
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _environment() -> dict[str, str]:
-    # Neither the user's own AWS settings nor a proxy may change what is measured.
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(("AWS_", "HTTP"))}
-    return {**kept, "PYTHONPATH": f"{_PLUGINS}{os.pathsep}{HERE}", "AWS_EC2_METADATA_DISABLED": "true"}
+def _own_environment() -> dict[str, str]:
+    return environment({"PYTHONPATH": f"{_PLUGINS}{os.pathsep}{HERE}"})

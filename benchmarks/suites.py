@@ -1,87 +1,129 @@
-"""The benchmarks: what is measured against what, and what must be right for the figures to count."""
+"""The benchmarks on the null server: what is measured against what, and what must be right for the figures to count."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from made_data import table_name
-from measuring import Bench, BenchmarkError, Measured, Spread, Table
+from measuring import Bench, BenchmarkError, Measured
+from reporting import Aim, Result, Spread, Table
 
 _RATE = 300
 _BATCH = 25
 _DIFFERENCES = 100
 _MB = 1e6
 
+# What was set out to be reached.
+_LOAD_FLOOR, _LOAD_GOAL = 6.0, 8.0
+_FINGERPRINT_FLOOR, _FINGERPRINT_GOAL = 3.5, 4.5
+_MOST_MEMORY, _MOST_MEMORY_GROWTH, _MOST_CPU_GROWTH = 128, 1.2, 1.1
+_MOST_DIFF_MEMORY = 200
+_MOST_STARVED, _MOST_THROTTLED, _LONGEST_STARVED = 1.1, 1.3, 1.05
+_MOST_DEAD_REQUESTS = 20
 
-def load(bench: Bench) -> list[Table]:
+
+def load(bench: Bench) -> Result:
     """Load: CPU an item, against boto3's Table.batch_writer."""
     items = bench.options.items
-    jobs = [_load_job(bench, method, items) for method in ("load_ours", "load_batch_writer")]
+    jobs = [load_job(bench, method, items) for method in ("load_ours", "load_batch_writer")]
     ours, theirs = bench.rounds(jobs)
-    _expect([*ours, *theirs], items=items, requests_for=items)
-    return [_against(f"Load {items:,} items", ("load_csv", ours), ("Table.batch_writer", theirs))]
+    expect([*ours, *theirs], items=items, requests_for=items)
+    table, ratio = _against(f"Load {items:,} items", ("load_csv", ours), ("Table.batch_writer", theirs))
+    return Result([table], [_ratio_aim("load: times less client CPU", ratio, _LOAD_FLOOR, _LOAD_GOAL)])
 
 
-def fingerprint(bench: Bench) -> list[Table]:
+def fingerprint(bench: Bench) -> Result:
     """Fingerprint: CPU an item, against a boto3 resource scan into a dict."""
     items = bench.options.items
     jobs = [{"method": method, "table": table_name(items)} for method in ("fingerprint_ours", "fingerprint_resource")]
     ours, theirs = bench.rounds(jobs)
-    _expect([*ours, *theirs], items=items)
+    expect([*ours, *theirs], items=items)
     buckets = ours[0].extra["buckets"]
     title = f"Read {items:,} items: fingerprint of {buckets} buckets"
-    return [_against(title, ("take_fingerprint", ours), ("resource scan into a dict", theirs))]
+    table, ratio = _against(title, ("take_fingerprint", ours), ("resource scan into a dict", theirs))
+    aim = _ratio_aim("fingerprint: times less client CPU", ratio, _FINGERPRINT_FLOOR, _FINGERPRINT_GOAL)
+    return Result([table], [aim])
 
 
-def growth(bench: Bench) -> list[Table]:
-    """Memory, and CPU an item, of a big table against a small one."""
+def growth(bench: Bench) -> Result:
+    """Memory, and CPU an item, of big tables against small ones."""
     sizes = bench.options.sizes
     table = Table(
-        f"From {sizes[0]:,} to {sizes[1]:,} items",
-        ("what", "items", "CPU µs an item", "peak memory, MB", "CPU big : small", "memory big : small"),
+        f"From {sizes[0]:,} to {sizes[-1]:,} items",
+        ("what", "items", "CPU µs an item", "peak memory, MB", "CPU : next smaller", "memory : smallest"),
     )
     found = {
-        "load_csv": bench.rounds([_load_job(bench, "load_ours", size) for size in sizes]),
+        "load_csv": bench.rounds([load_job(bench, "load_ours", size) for size in sizes]),
         "take_fingerprint": bench.rounds([{"method": "fingerprint_ours", "table": table_name(size)} for size in sizes]),
     }
-    for name, (small, big) in found.items():
-        cpu = Spread.of([b.cpu_per_item / s.cpu_per_item for s, b in zip(small, big, strict=True)])
-        memory = Spread.of([b.peak / s.peak for s, b in zip(small, big, strict=True)])
-        for size, measured, ratios in ((sizes[0], small, ("", "")), (sizes[1], big, (cpu.text(2), memory.text(2)))):
-            _expect(measured, items=size)
-            peaks = Spread.of([one.peak / _MB for one in measured])
-            table.rows.append((name, f"{size:,}", _cpu(measured).text(), peaks.text(0), *ratios))
+    aims = []
+    for name, by_size in found.items():
+        cpu = [_ratios(big, small, lambda one: one.cpu_per_item) for small, big in pairwise(by_size)]
+        memory = [_ratios(big, by_size[0], lambda one: one.peak) for big in by_size[1:]]
+        peaks = [Spread.of([one.peak / _MB for one in measured]) for measured in by_size]
+        cells = [("", ""), *((a.text(2), b.text(2)) for a, b in zip(cpu, memory, strict=True))]
+        for size, measured, peak, ratios in zip(sizes, by_size, peaks, cells, strict=True):
+            expect(measured, items=size)
+            table.rows.append((f"`{name}`", f"{size:,}", _cpu(measured).text(), peak.text(0), *ratios))
+        aims += _growth_aims(name, sizes, peaks[-1], memory[-1], cpu[-1])
     table.notes.append(
-        "Memory is that of the whole process, interpreter and boto3 included. CPU of the small size has more of the "
-        "fixed cost of the first call in it."
+        f"{len(found['load_csv'][0])} interleaved rounds. Memory is that of the whole process, interpreter and boto3 "
+        "included. CPU of the smallest size has more of the fixed cost of the first call in it."
     )
-    return [table]
+    return Result([table], aims)
 
 
-def diff(bench: Bench) -> list[Table]:
+def _growth_aims(name: str, sizes: Sequence[int], peak: Spread, memory: Spread, cpu: Spread) -> list[Aim]:
+    return [
+        Aim(
+            f"`{name}`: peak memory",
+            f"{_MOST_MEMORY} MB at most",
+            f"{peak.text(0)} MB at {sizes[-1]:,} items",
+            peak.median <= _MOST_MEMORY,
+        ),
+        Aim(
+            f"`{name}`: memory, {sizes[0]:,} to {sizes[-1]:,} items",
+            f"{_MOST_MEMORY_GROWTH} times at most",
+            memory.text(2),
+            memory.median <= _MOST_MEMORY_GROWTH,
+        ),
+        Aim(
+            f"`{name}`: CPU an item, {sizes[-1]:,} against {sizes[-2]:,}",
+            f"{_MOST_CPU_GROWTH} times at most",
+            cpu.text(2),
+            cpu.median <= _MOST_CPU_GROWTH,
+        ),
+    ]
+
+
+def diff(bench: Bench) -> Result:
     """Every difference of two tables, against two dicts of all items."""
     items = bench.options.items
     differences = min(_DIFFERENCES, items)
     job = {"table": table_name(items), "other": table_name(items, differences)}
-    rounds = min(3, bench.options.rounds)
-    ours, theirs = bench.rounds([{"method": name, **job} for name in ("diff_ours", "diff_resource")], rounds)
-    _expect([*ours, *theirs], items=items)
+    ours, theirs = bench.rounds([{"method": name, **job} for name in ("diff_ours", "diff_resource")])
+    expect([*ours, *theirs], items=items)
     for one in [*ours, *theirs]:
         if one.extra["differences"] != differences or one.extra["kinds"] != theirs[0].extra["kinds"]:
             raise BenchmarkError(f"{differences} differences were made, these were found: {one.extra}")
     title = f"Find {differences} differences of two tables of {items:,} items"
-    table = _against(title, ("diff_tables", ours), ("two dicts", theirs))
+    table, _ = _against(title, ("diff_tables", ours), ("two dicts", theirs))
     table.notes.append(
         f"All {differences} were found each time (missing, extra, changed: {ours[0].extra['kinds']}). `diff_tables` "
         f"made {ours[0].server['scans']} Scan requests to the dicts' {theirs[0].server['scans']}, reads each table "
         f"twice (fingerprint, then the items of unequal buckets), and kept {ours[0].extra['looked_at']:,} items."
     )
-    return [table]
+    peak = Spread.of([one.peak / _MB for one in ours])
+    wanted = f"all found, {_MOST_DIFF_MEMORY} MB at most"
+    measured = f"all {differences}, {peak.text(0)} MB"
+    name = f"diff: {differences} differences of two tables of {items:,} items"
+    return Result([table], [Aim(name, wanted, measured, peak.median <= _MOST_DIFF_MEMORY)])
 
 
-def shards(bench: Bench) -> list[Table]:
+def shards(bench: Bench) -> Result:
     """CSV shards: content-equal to one pass of csv.reader."""
     bench.write_nasty_files()
     options = bench.options
@@ -95,12 +137,14 @@ def shards(bench: Bench) -> list[Table]:
         "line ends, doubled quotes, LF, CRLF, CR, BOM, no line end at the end). A shard ends only where a record does, "
         "so a file may have fewer than asked for."
     )
-    if found.extra["wrong"]:
-        raise BenchmarkError(f"{found.extra['wrong']} of {found.items} cuts gave other rows than csv.reader.")
-    return [table]
+    wrong = found.extra["wrong"]
+    if wrong:
+        raise BenchmarkError(f"{wrong} of {found.items} cuts gave other rows than csv.reader.")
+    measured = f"{found.items - wrong} of {found.items} cuts, up to {found.extra['most_shards']} shards"
+    return Result([table], [Aim("CSV shards: the rows of one pass", "all", measured, not wrong)])
 
 
-def starved(bench: Bench) -> list[Table]:
+def starved(bench: Bench) -> Result:
     """A server that takes 300 items a second: what is sent for each item needed, and how long it takes."""
     items = bench.options.starved_items
     # The server's bucket is full at first, with one second's items.
@@ -110,88 +154,112 @@ def starved(bench: Bench) -> list[Table]:
         f"Load {items:,} items where {_RATE} a second are taken",
         ("server refuses", "method", "requests sent : needed", "items sent : needed", "seconds : ideal", "ended"),
     )
-    for mode, name in (("unprocessed", "the rest, as UnprocessedItems"), ("throttle", "whole requests")):
-        mood = {"mode": mode, "rate": _RATE}
-        for method in ("load_ours", "load_batch_writer"):
-            one = bench.measure(**_load_job(bench, method, items), mood=mood)
-            counts = one.server
-            table.rows.append(
-                (
-                    name,
-                    "load_csv" if method == "load_ours" else "Table.batch_writer",
-                    f"{counts['requests'] / needed:.2f}",
-                    f"{counts['offered'] / items:.2f}",
-                    f"{one.wall / ideal:.2f}" if ideal else "-",
-                    f"error: {one.error[:90]}" if one.error else f"{counts['accepted']:,} items taken",
+    methods = {"load_ours": "load_csv", "load_batch_writer": "Table.batch_writer"}
+    modes = {
+        "unprocessed": ("the rest, as UnprocessedItems", _MOST_STARVED),
+        "throttle": ("whole requests", _MOST_THROTTLED),
+    }
+    cases = [(mode, method) for mode in modes for method in methods]
+    jobs = [{**load_job(bench, method, items), "mood": {"mode": mode, "rate": _RATE}} for mode, method in cases]
+    aims = []
+    for (mode, method), measured in zip(cases, bench.rounds(jobs), strict=True):
+        name, most = modes[mode]
+        requests = Spread.of([one.server["requests"] / needed for one in measured])
+        offered = Spread.of([one.server["offered"] / items for one in measured])
+        time = Spread.of([one.wall / ideal for one in measured]) if ideal else Spread(0.0, 0.0, 0.0)
+        problem = next((one.error for one in measured if one.error), "")
+        ended = f"error: {problem[:90]}" if problem else f"{items:,} items taken"
+        table.rows.append((name, f"`{methods[method]}`", requests.text(2), offered.text(2), time.text(2), ended))
+        if method == "load_ours":
+            expect(measured, items=items, requests_for=items)
+            aims.append(
+                Aim(
+                    f"short of capacity, refused: {name}",
+                    f"{most} requests for each one needed, {_LONGEST_STARVED} times the ideal time, at most",
+                    f"{requests.text(2)}; {time.text(2)}",
+                    requests.median <= most and time.median <= _LONGEST_STARVED,
                 )
             )
-            if method == "load_ours" and (one.error or counts["accepted"] != items):
-                raise BenchmarkError(f"Of {items} items {counts['accepted']} were taken: {one.error}")
-    table.notes.append(
-        f"Needed are {needed} requests; ideal are {ideal:.1f} s. Each measured once: the time is the server's to give."
-    )
-    return [table]
+    table.notes.append(f"Needed are {needed} requests; ideal are {ideal:.1f} s. {_rounds_note(bench.options.rounds)}")
+    return Result([table], aims)
 
 
-def dead(bench: Bench) -> list[Table]:
+def dead(bench: Bench) -> Result:
     """A server that takes nothing: how it ends."""
     items = min(bench.options.starved_items, 1_000)
     seconds = bench.options.dead_seconds
     table = Table(
         f"Load into a server that takes nothing, {seconds:g} s allowed", ("method", "requests", "seconds", "ended with")
     )
-    for method, name in (("load_ours", "load_csv"), ("load_batch_writer", "Table.batch_writer")):
-        one = bench.measure(**_load_job(bench, method, items), deadline=seconds, mood={"mode": "dead"})
-        if method == "load_ours" and not one.error:
-            raise BenchmarkError("A load into a server that takes nothing ended well.")
-        ended = one.error.partition(":")[0] if method == "load_ours" else "nothing; stopped from outside"
-        table.rows.append((name, str(one.server["requests"]), f"{one.wall:.1f}", ended))
-    return [table]
-
-
-def wall(bench: Bench) -> list[Table]:
-    """Load into a real server, on fresh tables: items a second, against boto3's Table.batch_writer."""
-    endpoint = bench.options.endpoint_url
-    if endpoint is None:
-        raise BenchmarkError("`wall` needs --endpoint-url: a DynamoDB server that may be written to.")
-    items = bench.options.items
-    jobs = [
-        {**_load_job(bench, method, items), "endpoint": endpoint, "fresh": items, "table": f"bench-{method}"}
-        for method in ("load_ours", "load_batch_writer")
-    ]
+    methods = {"load_ours": "load_csv", "load_batch_writer": "Table.batch_writer"}
+    jobs = [{**load_job(bench, method, items), "deadline": seconds, "mood": {"mode": "dead"}} for method in methods]
     ours, theirs = bench.rounds(jobs)
-    _expect([*ours, *theirs], items=items)
-    ratios = Spread.of([b.wall / a.wall for a, b in zip(ours, theirs, strict=True)])
-    table = Table(
-        f"Load {items:,} items into {bench.options.server or 'the server given'}, end to end",
-        ("method", "items a second", "times as fast", "client CPU µs an item"),
+    if any("DeadlineError" not in one.error for one in ours):
+        raise BenchmarkError(f"A load into a server that takes nothing ended otherwise: {[one.error for one in ours]}")
+    endings = (ours[0].error.partition(":")[0], "nothing; stopped from outside")
+    requests = [Spread.of([one.server["requests"] for one in measured]) for measured in (ours, theirs)]
+    for name, measured, sent, ended in zip(methods.values(), (ours, theirs), requests, endings, strict=True):
+        wall = Spread.of([one.wall for one in measured])
+        table.rows.append((f"`{name}`", sent.text(0), wall.text(), ended))
+    table.notes.append(_rounds_note(len(ours)))
+    aim = Aim(
+        "nothing is taken: an error at the deadline",
+        f"{_MOST_DEAD_REQUESTS} requests at most",
+        requests[0].text(0),
+        requests[0].most <= _MOST_DEAD_REQUESTS,
     )
-    for name, measured, ratio in (("load_csv", ours, ratios.text()), ("Table.batch_writer", theirs, "1")):
-        rates = Spread.of([one.items / one.wall for one in measured])
-        table.rows.append((f"`{name}`", rates.text(0), ratio, _cpu(measured).text()))
-    table.notes.append(f"{len(ours)} rounds, the order alternated, a new table each time; the server shares the cores.")
-    return [table]
+    return Result([table], [aim])
 
 
-BENCHMARKS: dict[str, Callable[[Bench], list[Table]]] = {
-    benchmark.__name__: benchmark for benchmark in (load, fingerprint, growth, diff, shards, starved, dead, wall)
-}
-
-
-def _load_job(bench: Bench, method: str, items: int) -> dict[str, Any]:
+def load_job(bench: Bench, method: str, items: int) -> dict[str, Any]:
+    """Return the job of loading a made file of so many rows with a method of ``work_loading.py``."""
     return {"method": method, "table": table_name(0), "csv": bench.csv_file(items)}
+
+
+def expect(measured: Sequence[Measured], *, items: int, requests_for: int | None = None) -> None:
+    """Make sure that the work was done.
+
+    Args:
+        measured: what was measured.
+        items: how many items are to be done.
+        requests_for: how many items the null server must have taken; anything if None.
+
+    Raises:
+        BenchmarkError: it was not, so that its time means nothing.
+    """
+    for one in measured:
+        if one.error or one.items != items:
+            raise BenchmarkError(f"{one.items} of {items} items were done: {one.error}")
+        if requests_for is not None and one.server["accepted"] != requests_for:
+            raise BenchmarkError(f"The server took {one.server['accepted']} of {requests_for} items.")
+
+
+def _ratios(one: Sequence[Measured], other: Sequence[Measured], of: Callable[[Measured], float]) -> Spread:
+    return Spread.of([of(a) / of(b) for a, b in zip(one, other, strict=True)])
 
 
 def _cpu(measured: Sequence[Measured]) -> Spread:
     return Spread.of([one.cpu_per_item for one in measured])
 
 
-def _against(title: str, ours: tuple[str, Sequence[Measured]], theirs: tuple[str, Sequence[Measured]]) -> Table:
+def _ratio_aim(name: str, ratio: Spread, floor: float, goal: float) -> Aim:
+    wanted = f"{floor:g} at least, {goal:g} as a goal"
+    return Aim(name, wanted, ratio.text(), ratio.median >= floor)
+
+
+def _rounds_note(rounds: int) -> str:
+    return f"{rounds} interleaved rounds: median, and range in brackets."
+
+
+def _against(
+    title: str, ours: tuple[str, Sequence[Measured]], theirs: tuple[str, Sequence[Measured]]
+) -> tuple[Table, Spread]:
+    """Return the table of two methods, and how many times less CPU the first one takes."""
     table = Table(
         title,
         ("method", "CPU µs an item", "items per CPU second", "seconds", "peak memory, MB", "times less CPU"),
     )
-    ratios = Spread.of([b.cpu / a.cpu for a, b in zip(ours[1], theirs[1], strict=True)])
+    ratios = _ratios(theirs[1], ours[1], lambda one: one.cpu)
     for (name, measured), ratio in ((ours, ratios.text()), (theirs, "1")):
         table.rows.append(
             (
@@ -203,20 +271,5 @@ def _against(title: str, ours: tuple[str, Sequence[Measured]], theirs: tuple[str
                 ratio,
             )
         )
-    table.notes.append(
-        f"{len(ours[1])} interleaved rounds: median, and range in brackets. The ratio is taken round by round."
-    )
-    return table
-
-
-def _expect(measured: Sequence[Measured], *, items: int, requests_for: int | None = None) -> None:
-    """Make sure that the work was done.
-
-    Raises:
-        BenchmarkError: it was not, so that its time means nothing.
-    """
-    for one in measured:
-        if one.error or one.items != items:
-            raise BenchmarkError(f"{one.items} of {items} items were done: {one.error}")
-        if requests_for is not None and one.server["accepted"] != requests_for:
-            raise BenchmarkError(f"The server took {one.server['accepted']} of {requests_for} items.")
+    table.notes.append(f"{_rounds_note(len(ours[1]))} The ratio is taken round by round.")
+    return table, ratios

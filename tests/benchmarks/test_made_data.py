@@ -1,27 +1,25 @@
 """The benchmarks' made tables and files are what the benchmarks take them for."""
 
 import csv
-import importlib
 import io
 import json
+from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+@pytest.fixture
+def made_data(module_of: Callable[[str], ModuleType]) -> Any:
+    return module_of("made_data")
 
 
 @pytest.fixture
-def made_data(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    return importlib.import_module("made_data")
-
-
-@pytest.fixture
-def null_server(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    return importlib.import_module("null_server")
+def null_server(module_of: Callable[[str], ModuleType]) -> Any:
+    return module_of("null_server")
 
 
 def content(made_data: Any, name: str) -> dict[int, str]:
@@ -87,6 +85,17 @@ def test_the_made_csv_has_the_rows_of_distinct_keys(made_data: Any, tmp_path: Pa
         rows = list(csv.DictReader(file))
     assert len({(row["order_id"], row["item_id"]) for row in rows}) == 300
     assert tuple(rows[0]) == made_data.COLUMNS
+
+
+def test_the_mixed_csv_has_keys_that_come_again_and_rows_that_are_no_items(made_data: Any, tmp_path: Path) -> None:
+    count = made_data.write_mixed_csv(tmp_path / "mixed.csv", 500)
+    with (tmp_path / "mixed.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    items = [item for row in rows if (item := made_data.mixed_item(row)) is not None]
+    keys = {(item["order_id"]["S"], Decimal(item["item_id"]["N"])) for item in items}
+    assert len(rows) == 500 > len(items) > len(keys) == count
+    assert any("notes" not in item for item in items)
+    assert any(item["product"]["S"] == "" for item in items)
 
 
 def test_nasty_files_hold_the_same_rows_whatever_their_line_ends(made_data: Any) -> None:
