@@ -36,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             snapshot_skew_seconds=options.snapshot_skew,
             start_backup_reply_delay_seconds=options.start_backup_reply_delay,
         )
+        if options.speed != 1:
+            control.set_clock_speed(options.speed)
         server = LocalAwsServer(options.host, options.port)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"local_aws: {error}\n")
@@ -57,6 +59,13 @@ def _parser() -> argparse.ArgumentParser:
     for name, (default, meaning) in SETTING_OPTIONS.items():
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, type=float, default=default, metavar="SECONDS", help=f"{meaning} (%(default)s s)")
+    parser.add_argument(
+        "--speed",
+        type=float,
+        default=1.0,
+        metavar="N",
+        help="let the clock run N times as fast as the machine's: 3600 plays an hour in a second (%(default)s)",
+    )
     parser.add_argument("--verbose", action="store_true", help="log every request")
     return parser
 

@@ -2,8 +2,9 @@
 
 ==========================  ===========================================================================
 ``GET  /local-aws/health``    the server is up
-``GET  /local-aws/clock``     time and mode
-``POST /local-aws/clock``     ``{"advance_seconds": n}`` or ``{"mode": "manual"|"real"}``
+``GET  /local-aws/clock``     time, mode and speed
+``POST /local-aws/clock``     ``{"advance_seconds": n}``, ``{"advance_days": n}``, ``{"speed": n}`` or
+                            ``{"mode": "manual"|"real"}``
 ``GET  /local-aws/settings``  all settings
 ``POST /local-aws/settings``  some of them, by name
 ``GET  /local-aws/faults``    those that wait for a job
@@ -99,22 +100,36 @@ def _get_clock(_body: Mapping[str, Any]) -> Reply:
 
 
 def _post_clock(body: Mapping[str, Any]) -> Reply:
-    _known(body, "advance_seconds", "mode")
+    _known(body, "advance_seconds", "advance_days", "mode", "speed")
     mode = body.get("mode")
     if mode not in (None, "manual", "real"):
         raise BadAdminRequest(f"mode must be manual or real, got {mode!r}")
+    advance = _advance(body)
+    if sum((mode == "real", advance is not None, "speed" in body)) > 1 or (mode and "speed" in body):
+        raise BadAdminRequest("A clock is either advanced by hand, or runs in real mode, or runs at a speed.")
     if mode == "real":
-        if "advance_seconds" in body:
-            raise BadAdminRequest("A clock in real mode cannot be advanced.")
         control.run_clock()
     elif mode == "manual":
         control.hold_clock()
-    if "advance_seconds" in body:
-        seconds = body["advance_seconds"]
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-            raise BadAdminRequest(f"advance_seconds must be a number, got {seconds!r}")
-        control.advance_clock(timedelta(seconds=seconds))
+    if advance is not None:
+        try:
+            control.advance_clock(advance)
+        except OverflowError as error:
+            raise BadAdminRequest(f"The clock cannot be advanced by {advance}: the calendar ends before.") from error
+    if "speed" in body:
+        control.set_clock_speed(body["speed"])
     return control.describe_clock()
+
+
+def _advance(body: Mapping[str, Any]) -> timedelta | None:
+    given = {name: body[f"advance_{name}"] for name in ("seconds", "days") if f"advance_{name}" in body}
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise BadAdminRequest(f"advance_{name} must be a number, got {value!r}")
+    try:
+        return timedelta(**given) if given else None
+    except OverflowError as error:
+        raise BadAdminRequest(f"The clock cannot be advanced that far: {error}") from error
 
 
 def _get_settings(_body: Mapping[str, Any]) -> Reply:

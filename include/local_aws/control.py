@@ -46,6 +46,17 @@ def run_clock() -> None:
     CHANGED.set()
 
 
+def set_clock_speed(speed: float) -> None:
+    """Let the clock run on from the time that it shows, `speed` times as fast as the machine's.
+
+    Raises:
+        BadSpeed: Not above 0, or too fast.
+    """
+    with state_lock:
+        CLOCK.run_at(speed)
+    CHANGED.set()
+
+
 def inject_fault(
     operation: str,
     end_state: str,
@@ -78,5 +89,5 @@ def reset() -> None:
 
 
 def describe_clock() -> dict[str, Any]:
-    """Return the clock's time and mode, as the server shows them."""
-    return {"now": CLOCK.now().isoformat(timespec="milliseconds"), "mode": CLOCK.mode}
+    """Return the clock's time, mode and speed, as the server shows them."""
+    return {"now": CLOCK.now().isoformat(timespec="milliseconds"), "mode": CLOCK.mode, "speed": CLOCK.speed}

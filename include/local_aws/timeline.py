@@ -4,6 +4,7 @@ In one process it runs as each request comes in (`catch_up`) or as a test moves 
 server has a `Ticker`, so that jobs go on even while nobody asks.
 """
 
+import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import wraps
@@ -20,6 +21,11 @@ from local_aws.moto_fixes.locking import state_lock
 
 TICKING: Final = Event()
 """Set while a `Ticker` runs: requests then need not catch up by themselves."""
+
+LONGEST_WAIT_SECONDS: Final = 86_400.0
+"""A year that a schedule names can lie further ahead than a thread can wait."""
+
+log = logging.getLogger(__name__)
 
 _MARK: Final = "_local_aws_catches_up"
 
@@ -40,8 +46,12 @@ def install() -> None:
 
 
 def catch_up_unless_ticking() -> None:
-    """Run all that is due by now, if no `Ticker` does."""
-    if not TICKING.is_set():
+    """Run all that is due by now, if no `Ticker` does.
+
+    On a clock that runs fast also if one does: the blink until it wakes can be hours there, and a request must
+    not come before what was due ahead of it.
+    """
+    if not TICKING.is_set() or CLOCK.mode == "scaled":
         catch_up()
 
 
@@ -85,8 +95,7 @@ class Ticker(Thread):
         try:
             while not self._stopping.is_set():
                 CHANGED.clear()
-                self._prepare_due()
-                catch_up()
+                self._tick()
                 CHANGED.wait(self._seconds_to_wait())
         finally:
             TICKING.clear()
@@ -97,6 +106,14 @@ class Ticker(Thread):
         CHANGED.set()
         if self.is_alive():
             self.join()
+
+    def _tick(self) -> None:
+        try:
+            self._prepare_due()
+            catch_up()
+        except Exception:
+            # The entry that failed is off its agenda; time must go on for all others.
+            log.exception("Something that was due failed")
 
     @staticmethod
     def _prepare_due() -> None:
@@ -112,7 +129,8 @@ class Ticker(Thread):
     def _seconds_to_wait() -> float | None:
         with state_lock:
             due = _next_due()
-            return None if due is None else CLOCK.real_seconds_until(due)
+            seconds = None if due is None else CLOCK.real_seconds_until(due)
+            return None if seconds is None else min(seconds, LONGEST_WAIT_SECONDS)
 
 
 def _agendas() -> Iterator[Agenda]:
@@ -135,4 +153,5 @@ def _next_due() -> datetime | None:
 def _run_due_by(now: datetime) -> None:
     while (agenda := _earliest()) is not None and agenda.next_due is not None and agenda.next_due <= now:
         entry = agenda.pop()
-        entry.action(entry.due)
+        with CLOCK.standing_at(entry.due):
+            entry.action(entry.due)

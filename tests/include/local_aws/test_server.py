@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,22 @@ class TestAdmin:
         assert after == server.admin("GET", "clock")[1]
         assert backup.describe_backup_job(BackupJobId=job_id)["State"] == "COMPLETED"
 
+    def test_the_clock_can_be_moved_by_days_and_seconds(self, server):
+        before = server.admin("POST", "clock", {"mode": "manual"})[1]
+        after = server.admin("POST", "clock", {"advance_days": 35, "advance_seconds": 1})[1]
+        moved = datetime.fromisoformat(after["now"]) - datetime.fromisoformat(before["now"])
+        assert moved == timedelta(days=35, seconds=1)
+
+    def test_the_clock_can_run_fast(self, server, backup, dynamodb):
+        server.admin("POST", "settings", {"job_seconds": 3600})
+        reply = server.admin("POST", "clock", {"speed": 36_000})[1]
+        assert (reply["mode"], reply["speed"]) == ("scaled", 36_000)
+        job_id = backup.start_backup_job(**START)["BackupJobId"]
+        job = eventually(
+            lambda: (found := backup.describe_backup_job(BackupJobId=job_id)).get("CompletionDate") and found
+        )
+        assert job["CompletionDate"] - job["CreationDate"] == timedelta(hours=1)
+
     def test_faults(self, server, backup, dynamodb):
         fault = {"operation": "StartBackupJob", "table": "orders", "end_state": "FAILED", "message": "No.", "count": 1}
         status, reply = server.admin("POST", "faults", fault)
@@ -210,6 +227,13 @@ class TestAdmin:
             ("POST", "clock", {"mode": "fast"}, 400, "mode"),
             ("POST", "clock", {"mode": "real", "advance_seconds": 1}, 400, "real"),
             ("POST", "clock", {"at": 1}, 400, "Unknown"),
+            ("POST", "clock", {"advance_days": "35"}, 400, "number"),
+            ("POST", "clock", {"advance_days": 1e9}, 400, "far"),
+            ("POST", "clock", {"advance_days": 3_000_000}, 400, "calendar"),
+            ("POST", "clock", {"speed": 0}, 400, "speed"),
+            ("POST", "clock", {"speed": "fast"}, 400, "speed"),
+            ("POST", "clock", {"speed": 2, "mode": "manual"}, 400, "either"),
+            ("POST", "clock", {"speed": 2, "advance_seconds": 1}, 400, "either"),
             ("POST", "faults", {"operation": "StartBackupJob"}, 400, "end_state"),
             ("POST", "faults", {"operation": "StartBackupJob", "end_state": "NO"}, 400, "NO"),
         ],
@@ -290,6 +314,13 @@ def test_what_cannot_be_read_is_an_error_in_json(server, method, path, body):
     assert raised.value.code == 400
     assert raised.value.headers["x-amzn-errortype"].endswith("Exception")
     assert json.loads(raised.value.read())["Message"]
+
+
+def test_the_clock_can_run_fast_from_the_start():
+    server = serve("--speed", "3600")
+    reply = server.admin("GET", "clock")[1]
+    assert (reply["mode"], reply["speed"]) == ("scaled", 3600)
+    assert server.stop()[0] == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

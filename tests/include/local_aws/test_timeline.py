@@ -107,3 +107,52 @@ def test_a_ticker_waits_for_a_held_clock(bare_aws, ticker):
     assert not ran.wait(0.05)
     control.advance_clock(timedelta(seconds=3600))
     assert ran.wait(5)
+
+
+def test_what_is_run_late_sees_the_time_that_it_was_due(bare_aws):
+    seen, start = [], CLOCK.now()
+    for seconds in (2, 1):
+        agenda_of().add(after(seconds), lambda at: seen.append((at, CLOCK.now())))
+    CLOCK.move(timedelta(hours=1))
+    timeline.catch_up()
+    assert seen == [(start + timedelta(seconds=s),) * 2 for s in (1, 2)]
+    assert CLOCK.now() == start + timedelta(hours=1)
+
+
+def test_on_a_fast_clock_all_happens_in_order_and_at_its_time(bare_aws, ticker):
+    start, seen, done = CLOCK.now(), [], Event()
+
+    def note(at):
+        seen.append((at - start, CLOCK.now() - start))
+        if len(seen) == 48:
+            done.set()
+        else:
+            agenda_of().add(at + timedelta(hours=1), note)
+
+    agenda_of().add(after(3600), note)
+    control.set_clock_speed(1_000_000)  # an hour in 3.6 ms
+    assert done.wait(10)
+    assert seen == [(timedelta(hours=hours),) * 2 for hours in range(1, 49)]
+
+
+def test_on_a_fast_clock_a_request_finds_done_what_was_due(aws, ticker):
+    control.configure(job_seconds=1)
+    job_id = aws.start()["BackupJobId"]
+    control.set_clock_speed(100_000)
+    started = CLOCK.now()
+    while CLOCK.now() < started + timedelta(seconds=1):
+        assert aws.state(job_id) in {"CREATED", "PENDING", "RUNNING", "COMPLETED"}
+    assert aws.state(job_id) == "COMPLETED"
+
+
+def test_a_failure_does_not_stop_time(bare_aws, ticker):
+    control.run_clock()
+    ran = Event()
+
+    def fail(_at):
+        raise RuntimeError("no")
+
+    agenda_of().add(after(0), fail)
+    agenda_of().add(after(0.02), lambda _at: ran.set())
+    assert ran.wait(5)
+    assert ticker.is_alive()
