@@ -81,6 +81,7 @@ class BackupJob:
     recovery_point_arn: str
     created_at: datetime
     fault: Fault | None
+    token: str | None = None
     state: BackupJobState = BackupJobState.CREATED
     status_message: str | None = None
     message_category: str | None = None
@@ -202,6 +203,7 @@ class BackupJobs:
         job = self._accept(request)
         if token is not None:
             self._by_token[token] = job
+            job.token = token
         return job
 
     def stop(self, job_id: str) -> None:
@@ -386,7 +388,14 @@ class BackupJobs:
         self._settle_recovery_point(job, at)
         job.snapshot = None
         self._backend.changes.report(job, at)
+        self._backend.agenda.add(max(at, job.created_at + LISTED_FOR), lambda _at: self._forget(job))
         self._release(job, at)
+
+    def _forget(self, job: BackupJob) -> None:
+        # A year of hourly backups must not fill the memory with jobs that no list shows.
+        self._jobs.pop(job.job_id, None)
+        if job.token is not None:
+            self._by_token.pop(job.token, None)
 
     def _settle_recovery_point(self, job: BackupJob, at: datetime) -> None:
         if job.point is None:

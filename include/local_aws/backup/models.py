@@ -23,6 +23,7 @@ from local_aws.backup.exceptions import (
     ResourceNotFoundException,
 )
 from local_aws.backup.legal_holds import LegalHolds
+from local_aws.backup.lifecycles import Lifecycles
 from local_aws.backup.notifications import VaultNotifications
 from local_aws.backup.plans import BackupPlans
 from local_aws.backup.protected_resources import ProtectedResources
@@ -60,6 +61,7 @@ class BackupBackend(MotoBackupBackend):
         self.changes.observe(Events(self).observe)
         self.changes.observe(self.vault_notifications.observe)
         self.backup_plans = BackupPlans(self)
+        self.lifecycles = Lifecycles(self)
         # Stands for the key behind the alias aws/backup, which AWS makes with an account's first vault.
         self.default_key_arn = f"arn:{self.partition}:kms:{region_name}:{account_id}:key/{self.new_id()}"
         self._sequence = count(1)

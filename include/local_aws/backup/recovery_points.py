@@ -230,8 +230,11 @@ class RecoveryPoints:
             raise InvalidResourceStateException(f"Recovery point {arn} cannot be deleted: it is {point.status}.")
         if point.restores_running:
             raise InvalidResourceStateException(f"Recovery point {arn} cannot be deleted: it is being restored.")
+        self.begin_deletion(point, CLOCK.now())
+
+    def begin_deletion(self, point: RecoveryPoint, now: datetime) -> None:
+        """Delete a recovery point that nothing protects: it is DELETING, and gone some time later."""
         point.status = RecoveryPointStatus.DELETING
-        now = CLOCK.now()
         self._backend.changes.report(point, now)
         gone_at = now + timedelta(seconds=SETTINGS.delete_seconds)
         self._backend.agenda.add(gone_at, lambda at: self.remove(point, at))
