@@ -17,7 +17,7 @@ from typing import NamedTuple
 from dynamodb_bulk.csv_rows import KEY_HASH_BYTES
 
 PARTITIONS = 256
-MOST_RECORDS_AT_ONCE = 100_000
+MOST_RECORDS_AT_ONCE = 32_768
 
 _RECORD = struct.Struct(f">{KEY_HASH_BYTES}sQ")
 _HEADER = struct.Struct(f">{PARTITIONS}Q")
