@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             delete_seconds=options.delete_seconds,
             snapshot_skew_seconds=options.snapshot_skew,
             start_backup_reply_delay_seconds=options.start_backup_reply_delay,
+            enforce_iam=options.enforce_iam,
         )
         if options.speed != 1:
             control.set_clock_speed(options.speed)
@@ -65,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
         default=1.0,
         metavar="N",
         help="let the clock run N times as fast as the machine's: 3600 plays an hour in a second (%(default)s)",
+    )
+    parser.add_argument(
+        "--enforce-iam", action="store_true", help="let callers and jobs do only what their policies allow"
     )
     parser.add_argument("--verbose", action="store_true", help="log every request")
     return parser

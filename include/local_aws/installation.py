@@ -3,6 +3,7 @@
 from moto.backup.models import backup_backends
 
 from local_aws import moto_fixes, tables, timeline
+from local_aws.access import enforcement
 from local_aws.backup.models import BackupBackend
 from local_aws.clock import CLOCK
 
@@ -16,3 +17,4 @@ def install() -> None:
         backup_backends.clear()
     tables.use_clock(CLOCK.now)
     timeline.install()
+    enforcement.install()

@@ -18,9 +18,9 @@ class UnknownSetting(ValueError):
 
 @dataclass
 class Settings:
-    """Durations in seconds of the clock, but for the reply delay, which is in seconds of the machine.
+    """Durations in seconds of the clock, but for the reply delay, which is in seconds of the machine; and switches.
 
-    All are zero by default, so that in one process a job is over by the next request. The server sets its
+    All durations are zero by default, so that in one process a job is over by the next request. The server sets its
     own.
 
     Attributes:
@@ -31,6 +31,8 @@ class Settings:
             promises only what was committed up to a minute before, see
             https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CreateBackup.html.
         start_backup_reply_delay_seconds: How long the reply to an accepted StartBackupJob is kept back.
+        enforce_iam: Whether callers and jobs may do only what their policies allow. Credentials without AWS's
+            form, such as "testing", remain those of the account's root user.
     """
 
     job_seconds: float = 0.0
@@ -38,27 +40,38 @@ class Settings:
     delete_seconds: float = 0.0
     snapshot_skew_seconds: float = 0.0
     start_backup_reply_delay_seconds: float = 0.0
+    enforce_iam: bool = False
 
     def update(self, values: dict[str, Any]) -> None:
         """Change some settings, all of them or, if one is wrong, none.
 
         Raises:
             UnknownSetting: A name is not a setting.
-            ValueError: A value is not a number of zero or more.
+            ValueError: A duration is not a number of zero or more, or a switch neither true nor false.
         """
-        known = {field.name for field in fields(self)}
+        known = {field.name: field.default for field in fields(self)}
         checked: dict[str, float] = {}
         for name, value in values.items():
             if name not in known:
                 raise UnknownSetting(name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-                raise ValueError(f"{name} must be a number of seconds, zero or more, got {value!r}")
-            checked[name] = float(value)
-        for name, seconds in checked.items():
-            setattr(self, name, seconds)
+            checked[name] = _switch(name, value) if isinstance(known[name], bool) else _seconds(name, value)
+        for name, value in checked.items():
+            setattr(self, name, value)
 
     def as_dict(self) -> dict[str, float]:
         return asdict(self)
+
+
+def _switch(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, got {value!r}")
+    return value
+
+
+def _seconds(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise ValueError(f"{name} must be a number of seconds, zero or more, got {value!r}")
+    return float(value)
 
 
 SETTINGS: Final = Settings()
