@@ -14,6 +14,7 @@ from local_aws.server import LocalAwsServer
 SETTING_OPTIONS: Final = {
     "job_seconds": (4.0, "how long a backup job takes"),
     "restore_seconds": (4.0, "how long a restore job takes"),
+    "copy_seconds": (4.0, "how long a copy job takes"),
     "delete_seconds": (1.0, "how long a recovery point stays DELETING"),
     "snapshot_skew": (0.0, "leave out of a backup what was written this many seconds before its request"),
     "start_backup_reply_delay": (0.0, "keep back the reply to an accepted StartBackupJob"),
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         control.configure(
             job_seconds=options.job_seconds,
             restore_seconds=options.restore_seconds,
+            copy_seconds=options.copy_seconds,
             delete_seconds=options.delete_seconds,
             snapshot_skew_seconds=options.snapshot_skew,
             start_backup_reply_delay_seconds=options.start_backup_reply_delay,

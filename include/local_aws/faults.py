@@ -6,6 +6,7 @@ from typing import Any, Final
 END_STATES: Final = {
     "StartBackupJob": frozenset({"FAILED", "ABORTED", "EXPIRED", "PARTIAL", "COMPLETED"}),
     "StartRestoreJob": frozenset({"FAILED", "ABORTED"}),
+    "StartCopyJob": frozenset({"FAILED", "PARTIAL"}),
 }
 """Which end each operation's jobs can be given. COMPLETED is for a job "completed with issues": one with a
 message and a category other than SUCCESS, see
@@ -17,7 +18,7 @@ class Fault:
     """How the next job is to end.
 
     Attributes:
-        operation: "StartBackupJob" or "StartRestoreJob".
+        operation: "StartBackupJob", "StartRestoreJob" or "StartCopyJob".
         end_state: One of `END_STATES`.
         message: The job's StatusMessage.
         table: Name of the table backed up, or of the table that the recovery point is of; None: any.

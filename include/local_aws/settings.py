@@ -26,6 +26,7 @@ class Settings:
     Attributes:
         job_seconds: From the start of a backup job to its completion.
         restore_seconds: From StartRestoreJob to the restored table being ACTIVE.
+        copy_seconds: From StartCopyJob to the copy's completion.
         delete_seconds: How long a recovery point stays DELETING.
         snapshot_skew_seconds: A snapshot leaves out what was written this long before its request. AWS
             promises only what was committed up to a minute before, see
@@ -37,6 +38,7 @@ class Settings:
 
     job_seconds: float = 0.0
     restore_seconds: float = 0.0
+    copy_seconds: float = 0.0
     delete_seconds: float = 0.0
     snapshot_skew_seconds: float = 0.0
     start_backup_reply_delay_seconds: float = 0.0

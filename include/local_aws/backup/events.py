@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from local_aws.backup.backup_jobs import BackupJob
 from local_aws.backup.changes import Change, What
+from local_aws.backup.copy_jobs import CopyJob
 from local_aws.backup.recovery_points import RecoveryPoint
 from local_aws.backup.region_settings import OptInChange
 from local_aws.backup.restore_jobs import RestoreJob
@@ -50,6 +51,7 @@ class Events:
         self._makers: dict[type, Callable[[Any, Change], list[_Draft]]] = {
             BackupJob: self._of_backup_job,
             RestoreJob: self._of_restore_job,
+            CopyJob: self._of_copy_job,
             RecoveryPoint: self._of_recovery_point,
             Vault: self._of_vault,
             OptInChange: self._of_region_settings,
@@ -126,6 +128,32 @@ class Events:
             restoreTestingPlanArn=(shown.get("CreatedBy") or {}).get("RestoreTestingPlanArn"),
         )
         return [*drafts, _Draft(about, resources, detail)]
+
+    def _of_copy_job(self, job: CopyJob, change: Change) -> list[_Draft]:
+        about = "Copy Job State Change"
+        shown = job.to_result(self._backend.account_id)
+        vaults = {
+            "sourceBackupVaultArn": shown["SourceBackupVaultArn"],
+            "destinationBackupVaultArn": shown["DestinationBackupVaultArn"],
+        }
+        if change.what is What.CREATED:
+            # Not even the job's id is in it.
+            return [_Draft(about, [job.point.arn], _lean(creationDate=iso(job.created_at), state="CREATED", **vaults))]
+        detail = _lean(
+            copyJobId=job.job_id,
+            backupSizeInBytes=shown["BackupSizeInBytes"],  # a number, here alone
+            creationDate=iso(job.created_at),
+            iamRoleArn=shown["IamRoleArn"],
+            resourceArn=shown["ResourceArn"],
+            resourceType=shown["ResourceType"],
+            state=str(job.state),
+            statusMessage=job.status_message,
+            completionDate=iso(job.ended_at),
+            createdBy=_creator(shown),
+            **vaults,
+        )
+        detail["destinationRecoveryPointArn"] = shown["DestinationRecoveryPointArn"] if job.over and job.copy else {}
+        return [_Draft(about, [job.point.arn], detail)]
 
     def _of_recovery_point(self, point: RecoveryPoint, change: Change) -> list[_Draft]:
         if change.what is What.DELETED:

@@ -15,6 +15,7 @@ from local_aws.agenda import Agenda
 from local_aws.backup.access_policies import AccessPolicies
 from local_aws.backup.backup_jobs import BackupJobs
 from local_aws.backup.changes import Changes, What
+from local_aws.backup.copy_jobs import CopyJobs
 from local_aws.backup.events import Events
 from local_aws.backup.exceptions import (
     AlreadyExistsException,
@@ -22,6 +23,7 @@ from local_aws.backup.exceptions import (
     InvalidRequestException,
     ResourceNotFoundException,
 )
+from local_aws.backup.global_settings import GlobalSettings
 from local_aws.backup.legal_holds import LegalHolds
 from local_aws.backup.lifecycles import Lifecycles
 from local_aws.backup.notifications import VaultNotifications
@@ -55,6 +57,8 @@ class BackupBackend(MotoBackupBackend):
         self.access_policies = AccessPolicies(self)
         self.backup_jobs = BackupJobs(self)
         self.restore_jobs = RestoreJobs(self)
+        self.copy_jobs = CopyJobs(self)
+        self.global_settings = GlobalSettings(self)
         self.protected_resources = ProtectedResources(self)
         self.outbox = Outbox()
         self.vault_notifications = VaultNotifications(self)

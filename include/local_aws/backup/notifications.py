@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from local_aws.backup.backup_jobs import BackupJob
 from local_aws.backup.changes import Change, What
+from local_aws.backup.copy_jobs import CopyJob
 from local_aws.backup.events import iso
 from local_aws.backup.exceptions import InvalidParameterValueException, ResourceNotFoundException
 from local_aws.backup.recovery_points import RecoveryPoint
 from local_aws.backup.restore_jobs import RestoreJob
 from local_aws.backup.states import (
     BACKUP_JOB_OVER,
+    COPY_JOB_OVER,
     RESTORE_JOB_OVER,
     BackupJobState,
+    CopyJobState,
     RecoveryPointStatus,
     RestoreJobStatus,
 )
@@ -92,6 +95,7 @@ class VaultNotifications:
         self._makers: dict[type, Callable[[Any, Change], _Draft | None]] = {
             BackupJob: _of_backup_job,
             RestoreJob: _of_restore_job,
+            CopyJob: _of_copy_job,
             RecoveryPoint: _of_recovery_point,
         }
 
@@ -208,6 +212,24 @@ def _of_restore_job(job: RestoreJob, _change: Change) -> _Draft | None:
         ("Restore Job Id : ", job.job_id),
     )
     return _Draft(frozenset(events), job.point.vault, "RESTORE_JOB", str(job.status), job.job_id, job.created_at, text)
+
+
+def _of_copy_job(job: CopyJob, _change: Change) -> _Draft | None:
+    if job.state is CopyJobState.RUNNING:
+        event, what = "COPY_JOB_STARTED", "was started"
+    elif job.state in COPY_JOB_OVER:
+        good = job.state is CopyJobState.COMPLETED
+        event = "COPY_JOB_SUCCESSFUL" if good else "COPY_JOB_FAILED"
+        what = "was completed successfully" if good else "failed"
+    else:
+        return None
+    text = _sentence(
+        f"An AWS Backup copy job {what}.",
+        ("Recovery point ARN: ", job.point.arn),
+        ("Destination backup vault ARN : ", job.request.destination.arn),
+        ("Copy Job Id : ", job.job_id),
+    )
+    return _Draft(frozenset({event}), job.point.vault, "COPY_JOB", str(job.state), job.job_id, job.created_at, text)
 
 
 def _of_recovery_point(point: RecoveryPoint, change: Change) -> _Draft | None:

@@ -42,6 +42,8 @@ class RecoveryPoint:
         request_id: What AWS gives as ``aws:backup:request-id`` in the restore metadata.
         restores_running: How many restore jobs read it.
         created_by: The rule whose job made it; None: StartBackupJob.
+        copies_running: How many copy jobs read it.
+        source_vault_arn: The vault that it was copied from, if it is a copy.
     """
 
     arn: str
@@ -62,6 +64,8 @@ class RecoveryPoint:
     size_bytes: int | None = None
     restores_running: int = 0
     created_by: RuleCreator | None = None
+    copies_running: int = 0
+    source_vault_arn: str | None = None
 
     @property
     def snapshot(self) -> TableSnapshot:
@@ -99,6 +103,7 @@ class RecoveryPoint:
             "BackupVaultName": self.vault.backup_vault_name,
             "BackupVaultArn": self.vault.backup_vault_arn,
             "VaultType": "BACKUP_VAULT",
+            "SourceBackupVaultArn": self.source_vault_arn,
             "ResourceArn": self.resource_arn,
             "ResourceName": self.table_name,
             "ResourceType": RESOURCE_TYPE,
@@ -230,6 +235,8 @@ class RecoveryPoints:
             raise InvalidResourceStateException(f"Recovery point {arn} cannot be deleted: it is {point.status}.")
         if point.restores_running:
             raise InvalidResourceStateException(f"Recovery point {arn} cannot be deleted: it is being restored.")
+        if point.copies_running:
+            raise InvalidResourceStateException(f"Recovery point {arn} cannot be deleted: it is being copied.")
         self.begin_deletion(point, CLOCK.now())
 
     def begin_deletion(self, point: RecoveryPoint, now: datetime) -> None:

@@ -12,6 +12,7 @@ from local_aws.backup.backup_jobs import (
     BackupJob,
     BackupRequest,
 )
+from local_aws.backup.copy_responses import CopyResponse
 from local_aws.backup.exceptions import InvalidRequestException
 from local_aws.backup.handler import BackupHandler, between, present
 from local_aws.backup.lifecycle import Lifecycle
@@ -36,6 +37,7 @@ from local_aws.clock import CLOCK
 
 
 class BackupResponse(
+    CopyResponse,
     NotificationsResponse,
     PlansResponse,
     ProtectionResponse,

@@ -41,6 +41,17 @@ class RestoreJobStatus(StrEnum):
 RESTORE_JOB_OVER: Final = frozenset({RestoreJobStatus.COMPLETED, RestoreJobStatus.ABORTED, RestoreJobStatus.FAILED})
 
 
+class CopyJobState(StrEnum):
+    CREATED = "CREATED"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    PARTIAL = "PARTIAL"
+
+
+COPY_JOB_OVER: Final = frozenset({CopyJobState.COMPLETED, CopyJobState.FAILED, CopyJobState.PARTIAL})
+
+
 class RecoveryPointStatus(StrEnum):
     CREATING = "CREATING"
     COMPLETED = "COMPLETED"

@@ -156,6 +156,21 @@ def test_restores_are_told(aws, news, end, told):
     assert news.states() == [("RESTORE_JOB", state) for state in told]
 
 
+@pytest.mark.parametrize(("destination", "told"), [("copies", ["RUNNING", "COMPLETED"]), ("nowhere", ["FAILED"])])
+def test_copies_are_told(aws, news, destination, told):
+    aws.backup.create_backup_vault(BackupVaultName="copies")
+    arn = aws.recovery_point()
+    news.ask_for("COPY_JOB_STARTED", "COPY_JOB_SUCCESSFUL", "COPY_JOB_FAILED")
+    aws.backup.start_copy_job(
+        RecoveryPointArn=arn,
+        SourceBackupVaultName=aws.vault,
+        DestinationBackupVaultArn=f"arn:aws:backup:us-east-1:{ACCOUNT}:backup-vault:{destination}",
+        IamRoleArn=aws.role,
+    )
+    aws.wait()
+    assert news.states() == [("COPY_JOB", state) for state in told]
+
+
 def test_a_changed_recovery_point_is_told(aws, news):
     news.ask_for("RECOVERY_POINT_MODIFIED")
     point = {"BackupVaultName": aws.vault, "RecoveryPointArn": aws.recovery_point()}

@@ -177,6 +177,15 @@ def test_every_member_of_a_request_arrives(aws, monkeypatch, operation):
     assert arrived == [naive(sent)]
 
 
+def copy_of(point, destination):
+    return {
+        "RecoveryPointArn": point["RecoveryPointArn"],
+        "SourceBackupVaultName": point["BackupVaultName"],
+        "DestinationBackupVaultArn": destination,
+        "IamRoleArn": ROLE,
+    }
+
+
 def test_every_served_operation_can_succeed_in_the_models_shape(aws, judge):
     plan = {"BackupPlanName": "p", "Rules": [{"RuleName": "r", "TargetBackupVaultName": aws.vault}]}
     channel = {"S3BucketName": "reports"}
@@ -214,6 +223,15 @@ def test_every_served_operation_can_succeed_in_the_models_shape(aws, judge):
         call(aws, "ListBackupJobs")
         aws.wait(aws.job_seconds / 10)
     point = {"BackupVaultName": aws.vault, "RecoveryPointArn": job["RecoveryPointArn"]}
+
+    there = vault_arn.replace("v2", aws.vault)
+    copy = call(aws, "StartCopyJob", **copy_of(point, there))["CopyJobId"]
+    for _ in range(2):
+        call(aws, "DescribeCopyJob", CopyJobId=copy)
+        call(aws, "ListCopyJobs")
+        aws.wait()
+    call(aws, "UpdateGlobalSettings", GlobalSettings={"isCrossAccountBackupEnabled": "true"})
+    call(aws, "DescribeGlobalSettings")
 
     control.inject_fault("StartRestoreJob", "FAILED", "No.")
     aws.restore(job["RecoveryPointArn"], "never")
@@ -342,6 +360,11 @@ BAD_PAGE = {"NextToken": "nonsense"}
         ("ListLegalHolds", BAD_PAGE),
         ("StartRestoreJob", RESTORE),
         ("StartRestoreJob", {**NO_POINT, "Metadata": {}}),
+        ("StartCopyJob", {**copy_of({**NO_POINT, "BackupVaultName": "orders-vault"}, "no ARN")}),
+        ("DescribeCopyJob", {"CopyJobId": "none"}),
+        ("ListCopyJobs", {"ByState": "DONE"}),
+        ("UpdateGlobalSettings", {"GlobalSettings": {"isItRaining": "true"}}),
+        ("GetBackupVaultNotifications", {"BackupVaultName": "orders-vault"}),
         ("DescribeRestoreJob", {"RestoreJobId": "none"}),
         ("GetRestoreJobMetadata", {"RestoreJobId": "none"}),
         ("ListRestoreJobs", {"ByStatus": "DONE"}),
