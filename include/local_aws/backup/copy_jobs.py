@@ -8,24 +8,25 @@ recovery point of its own, with its own dates; its lifecycle counts from its own
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from moto.backup.models import backup_backends
 
-from local_aws.backup.backup_jobs import LISTED_FOR
-from local_aws.backup.changes import What
+from local_aws.backup.backup_jobs import LISTED_FOR, BackupJob
+from local_aws.backup.changes import Change, What
 from local_aws.backup.exceptions import (
     InvalidParameterValueException,
     InvalidRequestException,
     ResourceNotFoundException,
 )
 from local_aws.backup.lifecycle import Lifecycle
+from local_aws.backup.plan_rules import RuleCreator
 from local_aws.backup.policy_grants import grants
 from local_aws.backup.recovery_points import USABLE, RecoveryPoint
-from local_aws.backup.states import COPY_JOB_OVER, RESOURCE_TYPE, CopyJobState, RecoveryPointStatus
+from local_aws.backup.states import COPY_JOB_OVER, RESOURCE_TYPE, BackupJobState, CopyJobState, RecoveryPointStatus
 from local_aws.backup.vaults import Vault
 from local_aws.clock import CLOCK
 from local_aws.faults import FAULTS, Fault
@@ -85,8 +86,7 @@ class CopyJob:
     """One copy job. `fault` is the bad end that was ordered for it, if any.
 
     Attributes:
-        created_by: The plan and rule that asked for it, as `CreatedBy` shows them; None: StartCopyJob.
-        backup_job_id: The plan's backup job that made the original.
+        backup_job: The job of the plan's rule that wants the copy; None: StartCopyJob.
     """
 
     job_id: str
@@ -95,8 +95,7 @@ class CopyJob:
     point: RecoveryPoint
     created_at: datetime
     fault: Fault | None
-    created_by: Mapping[str, Any] | None = None
-    backup_job_id: str | None = None
+    backup_job: BackupJob | None = field(default=None, repr=False)
     state: CopyJobState = CopyJobState.CREATED
     status_message: str | None = None
     message_category: str | None = None
@@ -106,6 +105,11 @@ class CopyJob:
     @property
     def over(self) -> bool:
         return self.state in COPY_JOB_OVER
+
+    @property
+    def created_by(self) -> RuleCreator | None:
+        """The rule that wants the copy."""
+        return self.backup_job.request.created_by if self.backup_job is not None else None
 
     @property
     def lifecycle(self) -> Lifecycle:
@@ -133,8 +137,8 @@ class CopyJob:
             "MessageCategory": self.message_category,
             "BackupSizeInBytes": self.point.size_bytes,
             "IamRoleArn": self.request.iam_role_arn,
-            "CreatedBy": dict(self.created_by) if self.created_by else None,
-            "CreatedByBackupJobId": self.backup_job_id,
+            "CreatedBy": self.created_by.to_result() if self.created_by is not None else None,
+            "CreatedByBackupJobId": self.backup_job.job_id if self.backup_job is not None else None,
             "IsParent": False,
         }
 
@@ -183,39 +187,36 @@ class CopyJobs:
                 )
             return earlier
         point = self._backend.recovery_points.get(request.source_vault_name, request.recovery_point_arn)
-        _refuse_if_not_copyable(point)
+        if point.status not in USABLE:
+            raise InvalidRequestException(f"Recovery point {point.arn} cannot be copied: it is {point.status}.")
+        if obstacle := _obstacle(point):
+            raise InvalidRequestException(obstacle)
         job = self._accept(request, point)
         if token is not None:
             self._by_token[token] = job
         return job
 
-    def start_for_rule(
-        self,
-        point: RecoveryPoint,
-        actions: Sequence[tuple[VaultAddress, Lifecycle | None]],
-        *,
-        created_by: Mapping[str, Any],
-        backup_job_id: str,
-    ) -> None:
-        """Start a copy for each copy action of the rule that made a recovery point.
-
-        Args:
-            point: The original, completed.
-            actions: Where to, and the copy's lifecycle.
-            created_by: The plan and rule, as `CreatedBy` shows them.
-            backup_job_id: The rule's backup job.
-        """
-        for destination, lifecycle in actions:
-            request = CopyRequest(point.arn, point.vault.backup_vault_name, destination, point.iam_role_arn, lifecycle)
-            self._accept(request, point, created_by=created_by, backup_job_id=backup_job_id)
+    def observe(self, change: Change) -> None:
+        """Start the copies that a plan's rule wants of the recovery point that its job has just made."""
+        job = change.subject
+        if not isinstance(job, BackupJob) or job.state is not BackupJobState.COMPLETED or job.point is None:
+            return
+        for action in job.request.copy_actions:
+            request = CopyRequest(
+                recovery_point_arn=job.point.arn,
+                source_vault_name=job.point.vault.backup_vault_name,
+                destination=VaultAddress.from_arn(action.destination_vault_arn),
+                iam_role_arn=job.request.iam_role_arn,
+                lifecycle=action.lifecycle,
+            )
+            self._accept(request, job.point, backup_job=job)
 
     def _accept(
         self,
         request: CopyRequest,
         point: RecoveryPoint,
         *,
-        created_by: Mapping[str, Any] | None = None,
-        backup_job_id: str | None = None,
+        backup_job: BackupJob | None = None,
     ) -> CopyJob:
         now = CLOCK.now()
         job = CopyJob(
@@ -225,8 +226,7 @@ class CopyJobs:
             point=point,
             created_at=now,
             fault=FAULTS.take("StartCopyJob", point.table_name),
-            created_by=created_by,
-            backup_job_id=backup_job_id,
+            backup_job=backup_job,
         )
         self._jobs[job.job_id] = job
         point.copies_running += 1
@@ -262,6 +262,7 @@ class CopyJobs:
             initiated_at=job.created_at,
             request_id=there.new_id(),
             source_vault_arn=job.point.vault.backup_vault_arn,
+            created_by=job.created_by,
         )
         there.recovery_points.add(job.copy)
         there.put_tags(job.copy.arn, self._backend.list_tags(job.point.arn))
@@ -302,6 +303,8 @@ class CopyJobs:
     def _refusal(self, job: CopyJob) -> str | None:
         """Say what stands against the copy, None if nothing does."""
         where = job.request.destination
+        if obstacle := _obstacle(job.point):
+            return obstacle
         try:
             there = self._destination_backend(job)
         except KeyError:
@@ -346,13 +349,13 @@ def _retention_refusal(vault: Vault, lifecycle: Lifecycle) -> str | None:
     )
 
 
-def _refuse_if_not_copyable(point: RecoveryPoint) -> None:
-    if point.status not in USABLE:
-        raise InvalidRequestException(f"Recovery point {point.arn} cannot be copied: it is {point.status}.")
+def _obstacle(point: RecoveryPoint) -> str | None:
+    """Say what about a recovery point stands against a copy, None if nothing does."""
     if not point.advanced:
-        raise InvalidRequestException(
+        return (
             f"Recovery point {point.arn} cannot be copied: it was made without the advanced features for"
             " DynamoDB. Turn them on with UpdateRegionSettings and back the table up again."
         )
     if point.storage_class(CLOCK.now()) == "COLD":
-        raise InvalidRequestException(f"Recovery point {point.arn} cannot be copied: it is in cold storage.")
+        return f"Recovery point {point.arn} cannot be copied: it is in cold storage."
+    return None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from local_aws.backup.backup_jobs import BackupJob
 from local_aws.backup.changes import Change, What
 from local_aws.backup.copy_jobs import CopyJob
+from local_aws.backup.plans import Plan
 from local_aws.backup.recovery_points import RecoveryPoint
 from local_aws.backup.region_settings import OptInChange
 from local_aws.backup.restore_jobs import RestoreJob
@@ -54,6 +55,7 @@ class Events:
             CopyJob: self._of_copy_job,
             RecoveryPoint: self._of_recovery_point,
             Vault: self._of_vault,
+            Plan: self._of_plan,
             OptInChange: self._of_region_settings,
         }
 
@@ -186,6 +188,16 @@ class Events:
         if change.what is What.MODIFIED:
             detail["isLocked"] = str(vault.locked).lower()
         return [_Draft("Backup Vault State Change", [vault.backup_vault_arn], detail)]
+
+    def _of_plan(self, plan: Plan, change: Change) -> list[_Draft]:
+        when = {What.CREATED: "creationDate", What.MODIFIED: "modifiedAt", What.DELETED: "deletionDate"}[change.what]
+        detail: Detail = {
+            "backupPlanId": plan.plan_id,
+            "versionId": plan.current.version_id,
+            when: iso(change.at),
+            "state": str(change.what),
+        }
+        return [_Draft("Backup Plan State Change", [plan.arn], detail)]
 
     def _of_region_settings(self, changed: OptInChange, change: Change) -> list[_Draft]:
         detail: Detail = {

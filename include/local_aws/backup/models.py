@@ -64,6 +64,7 @@ class BackupBackend(MotoBackupBackend):
         self.vault_notifications = VaultNotifications(self)
         self.changes.observe(Events(self).observe)
         self.changes.observe(self.vault_notifications.observe)
+        self.changes.observe(self.copy_jobs.observe)
         self.backup_plans = BackupPlans(self)
         self.lifecycles = Lifecycles(self)
         # Stands for the key behind the alias aws/backup, which AWS makes with an account's first vault.

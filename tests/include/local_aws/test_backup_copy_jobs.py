@@ -305,6 +305,51 @@ def test_a_copy_tells_of_each_state(aws, copies, clients):
     assert completed["backupSizeInBytes"] == job["BackupSizeInBytes"]
 
 
+def planned(aws, *actions):
+    """Let a rule with copy actions fire once, and return its copy jobs."""
+    rule = {
+        "RuleName": "daily",
+        "TargetBackupVaultName": aws.vault,
+        "ScheduleExpression": "cron(0 13 * * ? *)",
+        "Lifecycle": {"DeleteAfterDays": 7},
+        "CopyActions": list(actions),
+    }
+    plan = aws.backup.create_backup_plan(BackupPlan={"BackupPlanName": "p", "Rules": [rule]})
+    aws.backup.create_backup_selection(
+        BackupPlanId=plan["BackupPlanId"],
+        BackupSelection={"SelectionName": "all", "IamRoleArn": aws.role, "Resources": ["*"]},
+    )
+    aws.wait(3600 + 2 * aws.job_seconds)
+    return plan, aws.backup.list_copy_jobs()["CopyJobs"]
+
+
+def test_a_plans_rule_copies_what_it_backed_up(aws, clients, copies):
+    clients("backup", FAR).create_backup_vault(BackupVaultName="far")
+    plan, jobs = planned(
+        aws,
+        {"DestinationBackupVaultArn": copies, "Lifecycle": {"DeleteAfterDays": 30}},
+        {"DestinationBackupVaultArn": vault_arn("far", FAR)},
+    )
+    (backup,) = aws.backup.list_backup_jobs()["BackupJobs"]
+    assert [job["State"] for job in jobs] == ["COMPLETED", "COMPLETED"]
+    assert {job["DestinationBackupVaultArn"] for job in jobs} == {copies, vault_arn("far", FAR)}
+    for job in jobs:
+        assert job["CreatedBy"]["BackupPlanId"] == plan["BackupPlanId"]
+        assert job["CreatedByBackupJobId"] == backup["BackupJobId"]
+        assert job["SourceRecoveryPointArn"] == backup["RecoveryPointArn"]
+        assert job["CreationDate"] == backup["CompletionDate"]
+    (point,) = aws.backup.list_recovery_points_by_backup_vault(BackupVaultName="copies")["RecoveryPoints"]
+    assert point["Lifecycle"]["DeleteAfterDays"] == 30
+    assert point["CreatedBy"]["BackupRuleName"] == "daily"
+
+
+def test_a_plans_copy_of_a_plain_recovery_point_fails(aws, copies):
+    aws.backup.update_region_settings(ResourceTypeManagementPreference={"DynamoDB": False})
+    _, (job,) = planned(aws, {"DestinationBackupVaultArn": copies})
+    assert job["State"] == "FAILED"
+    assert "advanced features" in job["StatusMessage"]
+
+
 ALLOW = {"Effect": "Allow", "Principal": "*", "Action": "backup:CopyIntoBackupVault", "Resource": "*"}
 
 

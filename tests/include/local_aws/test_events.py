@@ -173,6 +173,45 @@ def test_vaults_and_region_settings_tell_too(aws, inbox):
     ]
 
 
+def test_plans_tell_too(aws, inbox):
+    plan = {"BackupPlanName": "p", "Rules": [{"RuleName": "daily", "TargetBackupVaultName": aws.vault}]}
+    made = aws.backup.create_backup_plan(BackupPlan=plan)
+    changed = aws.backup.update_backup_plan(BackupPlanId=made["BackupPlanId"], BackupPlan=plan)
+    aws.backup.delete_backup_plan(BackupPlanId=made["BackupPlanId"])
+    events = inbox.read()
+    now = "2026-03-01T12:00:00.000Z"
+    plan_id, first, second = made["BackupPlanId"], made["VersionId"], changed["VersionId"]
+    assert details(events, "Backup Plan State Change") == [
+        {"backupPlanId": plan_id, "versionId": first, "creationDate": now, "state": "CREATED"},
+        {"backupPlanId": plan_id, "versionId": second, "modifiedAt": now, "state": "MODIFIED"},
+        {"backupPlanId": plan_id, "versionId": second, "deletionDate": now, "state": "DELETED"},
+    ]
+    assert {tuple(event["resources"]) for event in events} == {(made["BackupPlanArn"],)}
+
+
+def test_a_planned_backup_names_its_rule(aws, inbox):
+    rule = {"RuleName": "daily", "TargetBackupVaultName": aws.vault, "ScheduleExpression": "cron(0 13 * * ? *)"}
+    plan = aws.backup.create_backup_plan(BackupPlan={"BackupPlanName": "p", "Rules": [rule]})
+    aws.backup.create_backup_selection(
+        BackupPlanId=plan["BackupPlanId"],
+        BackupSelection={"SelectionName": "all", "IamRoleArn": aws.role, "Resources": ["*"]},
+    )
+    (rule_id,) = (
+        rule["RuleId"] for rule in aws.backup.get_backup_plan(BackupPlanId=plan["BackupPlanId"])["BackupPlan"]["Rules"]
+    )
+    inbox.read()
+    aws.wait(7200)
+    events = inbox.read()
+    creator = {
+        "backupPlanId": plan["BackupPlanId"],
+        "backupPlanArn": plan["BackupPlanArn"],
+        "backupPlanVersion": plan["VersionId"],
+        "backupPlanRuleId": rule_id,
+    }
+    assert details(events, JOB)[-1]["createdBy"] == creator
+    assert details(events, POINT)[-1]["createdBy"] == creator
+
+
 def test_a_rule_gets_what_it_asks_for(aws, clients):
     inbox = Inbox(clients)
     inbox.rule({"source": ["aws.backup"], "detail-type": [JOB], "detail": {"state": ["COMPLETED", "FAILED"]}})
