@@ -64,7 +64,7 @@ class Lifecycles:
     def _expire(self, point: RecoveryPoint, lifecycle: Lifecycle, at: datetime) -> None:
         if not self._is_current(point, lifecycle) or blocked_from_expiry(self._backend, point) is not None:
             return
-        if point.restores_running:
+        if point.restores_running or point.copies_running:
             self._backend.agenda.add(at + RETRY_AFTER, lambda later: self._expire(point, lifecycle, later))
             return
         self._backend.recovery_points.begin_deletion(point, at)
