@@ -3,7 +3,8 @@
 :class:`Pacer` finds out by itself. It sends freely until something is refused. Each refusal says that the
 table's capacity was used up at that moment, so what was accepted between two refusals, over the time between
 them, is the capacity. The pacer stays a little below that, and grows, slowly first, until the next refusal: so
-nearly nothing is sent in vain, and nearly no capacity is left unused.
+nearly nothing is sent in vain, and nearly no capacity is left unused. Where refusals have another reason than
+capacity, going slower would not help; what then is for ``dynamodb_bulk.doubt`` to say.
 
 :class:`Governor` keeps to a number of capacity units per second that the caller names, so that a load leaves
 the rest to production. It accounts what DynamoDB says it consumed, not what was estimated.
@@ -16,10 +17,8 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-oper
 
 from collections.abc import Callable
 
+from dynamodb_bulk.doubt import BACK_TO, Doubt
 from dynamodb_bulk.patience import full_jitter
-
-# The share of the measured capacity at which sending goes on after a refusal.
-_BACK_TO = 0.97
 
 # Growth per second: slow while the last refusal is near, as capacity rarely changes within a second; then
 # faster and faster, as the table may have been given more, or the measurement was too low.
@@ -29,6 +28,9 @@ _FASTEST_GROWTH = 1.0
 
 # How much an older measurement counts beside the one after it.
 _MEMORY = 0.5
+
+# So many items must have been accepted between two refusals to tell a capacity: a table takes whole items only.
+_MEASURABLE = 10
 
 # A sender that comes late may catch up so much, in seconds.
 _CATCH_UP = 0.1
@@ -43,6 +45,9 @@ _LONGEST_WAIT = 2.0
 
 # A single measurement may be far off; it takes the rate down by no more than that.
 _DEEPEST_CUT = 0.5
+
+# Where a share of the requests is refused whatever the pace, so many in a row mean nothing.
+_SHRUGGED_OFF = 2
 
 # Probes of a table that accepts nothing: so many by doubling pauses, then the rest of the time in equal parts.
 _QUICK_PROBES = 9
@@ -72,6 +77,7 @@ class Pacer:
         self._grown_at = 0.0
         self._fruitless = 0
         self._probes = 0
+        self._doubt = Doubt()
         self.rate: float | None = None
 
     def ready_at(self) -> float:
@@ -81,7 +87,7 @@ class Pacer:
     @property
     def probing(self) -> bool:
         """Whether nothing was taken of late, so that one request at a time is enough to find out more."""
-        return self._fruitless > 0
+        return self._fruitless > (_SHRUGGED_OFF if self._doubt.shrugs else 0)
 
     def sent(self, now: float, items: int) -> None:
         """Take note that `items` are sent now."""
@@ -109,8 +115,16 @@ class Pacer:
             self._grow(now)
         elif sent_at > self._heard_at:
             self._heard_at = now
-            self._refused(now, items, accepted, gives_up_at)
+            if self._doubt.shrugs:
+                self._shrug_off(now, accepted, gives_up_at)
+            else:
+                self._refused(now, items, accepted, gives_up_at)
         # Else it was under way when the refusal before it came: it tells nothing new.
+        changed = self._doubt.settled(now, sent_at=sent_at, items=items, accepted=accepted, rate=self.rate)
+        if changed is not None:
+            self.rate = changed.rate
+            self._free_at = min(self._free_at, now)
+            self._measure_anew(now)
 
     def failed(self, now: float, *, sent_at: float, gives_up_at: float) -> None:
         """Take note of a request that failed for another reason than capacity: it says nothing of the table's."""
@@ -128,14 +142,15 @@ class Pacer:
 
     def _refused(self, now: float, items: int, accepted: int, gives_up_at: float) -> None:
         # What was taken before the first refusal may be a reserve that the table had saved up.
-        if self._refused_at is not None and self._accepted:
+        enough = self._accepted >= _MEASURABLE
+        if self._refused_at is not None and enough:
             self._weighted_items = self._weighted_items * _MEMORY + self._accepted
             self._weighted_seconds = self._weighted_seconds * _MEMORY + now - self._refused_at
             if self._weighted_seconds > 0:
-                measured = self._weighted_items / self._weighted_seconds * _BACK_TO
+                measured = self._weighted_items / self._weighted_seconds * BACK_TO
                 self.rate = max(measured, (self.rate or 0.0) * _DEEPEST_CUT)
-        if self._refused_at is None or self._accepted:
-            # Otherwise the time without any acceptance belongs to the next measurement.
+        if self._refused_at is None or enough:
+            # Otherwise the time with hardly any acceptance belongs to the next measurement.
             self._refused_at = now
             self._accepted = 0
         self._grown_at = now
@@ -144,6 +159,16 @@ class Pacer:
         if self.rate is not None:
             pause = max(pause, min(items / self.rate, _LONGEST_WAIT))
         self._free_at = now + pause
+
+    def _shrug_off(self, now: float, accepted: int, gives_up_at: float) -> None:
+        self._fruitless = 0 if accepted else self._fruitless + 1
+        if self._fruitless > _SHRUGGED_OFF:
+            self._free_at = max(self._free_at, now + self._pause(now, gives_up_at))
+
+    def _measure_anew(self, now: float) -> None:
+        self._refused_at = self._grown_at = now
+        self._accepted = 0
+        self._weighted_items = self._weighted_seconds = 0.0
 
     def _pause(self, now: float, gives_up_at: float) -> float:
         if now - self._accepted_at < _LATELY:

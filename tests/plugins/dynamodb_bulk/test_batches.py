@@ -182,13 +182,13 @@ def test_only_what_was_refused_is_sent_again(workers: int) -> None:
 
 def test_pauses_double_while_nothing_is_taken_and_start_small_when_something_is() -> None:
     def answer(number: int, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return {1: requests, 2: requests, 3: requests, 4: requests[:5], 5: requests}.get(number, [])
+        return {1: requests, 2: requests, 3: requests, 4: requests[:10], 5: requests}.get(number, [])
 
     time = Time()
-    assert write(Table(answer), [row(line) for line in range(10)], time=time) == WriteCounts(10, 6, 40)
+    assert write(Table(answer), [row(line) for line in range(20)], time=time) == WriteCounts(20, 6, 80)
     assert time.pauses[:3] == pytest.approx([0.05, 0.1, 0.2])
-    # Five items in 0.35 seconds: that is how fast it goes on, nearly.
-    assert time.pauses[3] == pytest.approx(10 / (5 / 0.35 * 0.97))
+    # Ten items in 0.35 seconds: that is how fast it goes on, nearly.
+    assert time.pauses[3] == pytest.approx(20 / (10 / 0.35 * 0.97))
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,17 @@
 import heapq
 import random
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import pytest
 
 from dynamodb_bulk.pacing import Governor, Pacer
+
+
+class Server(Protocol):
+    """Whatever takes items."""
+
+    def take(self, now: float, items: int, *, whole: bool) -> int: ...
 
 
 class Outcome(NamedTuple):
@@ -38,17 +44,34 @@ class Supply:
         return taken
 
 
+class Whim:
+    """A server that refuses a share of what it gets, however slowly it comes; its capacity may be limited besides."""
+
+    def __init__(self, share: float, *, supply: Supply | None = None, until: float = float("inf")) -> None:
+        self.share = share
+        self.supply = supply
+        self.until = until
+        self.draw = random.Random(0)
+
+    def take(self, now: float, items: int, *, whole: bool) -> int:
+        left = items
+        if now < self.until:
+            left = items * (self.draw.random() >= self.share) if whole else items - int(items * self.share)
+        return left if self.supply is None else self.supply.take(now, left, whole=whole)
+
+
 def send(
-    supply: Supply, items: int, *, workers: int, whole: bool = False, latency: float = 0.005, seed: int = 0
+    supply: Server, items: int, *, workers: int, whole: bool = False, latency: float = 0.005, seed: int = 0
 ) -> Outcome:
     """Send items in batches of 25 through a pacer, in simulated time."""
     pacer = Pacer(first_pause=0.05, longest_pause=10, draw=random.Random(seed).random)
-    under_way: list[tuple[float, float, int, int]] = []
+    # Answers come in the order in which the requests were sent.
+    under_way: list[tuple[float, int, float, int, int]] = []
     now = 0.0
     left, done, requests = items, 0, 0
     while done < items:
         while under_way and under_way[0][0] <= now:
-            _, sent_at, count, taken = heapq.heappop(under_way)
+            _, _, sent_at, count, taken = heapq.heappop(under_way)
             done += taken
             left += count - taken
             pacer.settled(now, sent_at=sent_at, items=count, accepted=taken, gives_up_at=now + 120)
@@ -59,7 +82,8 @@ def send(
             left -= count
             requests += 1
             pacer.sent(now, count)
-            heapq.heappush(under_way, (now + latency, now + 1e-9, count, supply.take(now, count, whole=whole)))
+            taken = supply.take(now, count, whole=whole)
+            heapq.heappush(under_way, (now + latency, requests, now + 1e-9, count, taken))
             continue
         moments = [under_way[0][0]] if under_way else []
         if left and len(under_way) < (1 if pacer.probing else workers):
@@ -80,6 +104,57 @@ def test_little_is_sent_in_vain_and_little_capacity_is_left(
     ideal = items / rate - 1
     # Up to one second's worth may lie in the table's reserve when the last item is sent.
     assert outcome.seconds <= ideal * (1.15 if whole else 1.08) + 1
+
+
+@pytest.mark.parametrize("workers", [1, 4, 8])
+@pytest.mark.parametrize(("whole", "most", "late"), [(False, 1.1, 1.05), (True, 1.3, 1.1)])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_short_load_is_little_dearer(workers: int, whole: bool, most: float, late: float, seed: int) -> None:
+    outcome = send(Supply(lambda _: 300), 3000, workers=workers, whole=whole, seed=seed)
+    assert outcome.requests <= most * 3000 / 25
+    assert outcome.seconds <= late * 9
+
+
+@pytest.mark.parametrize(("share", "whole"), [(0.03, True), (0.1, True), (0.3, True), (0.5, False), (0.8, False)])
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_refused_at_any_pace_does_not_slow_it_down(share: float, whole: bool, workers: int, seed: int) -> None:
+    outcome = send(Whim(share), 20_000, workers=workers, whole=whole, seed=seed)
+    # Of what the connections could carry if nothing had to be found out, and nothing were asked for again.
+    possible = workers * 25 / 0.005 * (1 - share)
+    assert 20_000 / outcome.seconds >= possible / 10
+    assert outcome.requests <= 1.1 * 20_000 / 25 / (1 - share)
+
+
+@pytest.mark.parametrize(("share", "whole"), [(0.1, True), (0.3, True), (0.5, False)])
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_capacity_is_found_also_where_a_share_is_refused_anyway(share: float, whole: bool, workers: int) -> None:
+    outcome = send(Whim(share, supply=Supply(lambda _: 1000)), 20_000, workers=workers, whole=whole)
+    assert outcome.seconds <= 19 / 0.65
+    assert outcome.requests <= 3 * 20_000 / 25 / (1 - share)
+
+
+def test_a_whim_that_passes_leaves_the_capacity() -> None:
+    outcome = send(Whim(0.5, supply=Supply(lambda _: 1000), until=5), 40_000, workers=4)
+    assert outcome.seconds <= 1.1 * 40
+    assert outcome.requests <= 1.3 * 40_000 / 25
+
+
+def test_a_table_that_takes_nothing_any_more_is_asked_seldom_though_refusals_were_shrugged_off() -> None:
+    pacer = Pacer(first_pause=0.05, longest_pause=10, draw=random.Random(3).random)
+    now = 0.0
+    for _ in range(200):
+        now = max(now, pacer.ready_at()) + 0.005
+        pacer.settled(now, sent_at=now - 0.005, items=25, accepted=12, gives_up_at=now + 120)
+    assert pacer.rate is None
+    requests = 0
+    dead_at = now
+    while now < dead_at + 120:
+        now = max(now, pacer.ready_at()) + 0.005
+        pacer.settled(now, sent_at=now - 0.005, items=25, accepted=0, gives_up_at=dead_at + 120)
+        requests += 1
+    assert pacer.probing
+    assert requests <= 60
 
 
 @pytest.mark.parametrize("whole", [False, True])
