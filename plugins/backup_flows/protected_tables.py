@@ -1,0 +1,86 @@
+"""Which tables of the account are protected: ``protection.yaml`` held against what AWS knows.
+
+No Airflow import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from backup_flows.protection import ProtectedTable, Protection, Table, TableEntry, table_name
+from recovery_retention.names import parse_restored_name
+
+RESTORE_TEST_TAG = "awsbackup-restore-test"
+"""AWS's own restore testing marks its tables with it, and backup plans leave them alone:
+https://docs.aws.amazon.com/aws-backup/latest/devguide/restore-testing.html"""
+
+
+@dataclass(frozen=True)
+class ProtectedTables:
+    """What the file selects.
+
+    Attributes:
+        tables: those that exist, by name.
+        missing: entries by name or ARN whose table does not exist.
+    """
+
+    tables: tuple[ProtectedTable, ...]
+    missing: tuple[TableEntry, ...]
+
+
+def find_protected_tables(clients: Callable[[str], Any], protection: Protection) -> ProtectedTables:
+    """Ask AWS for the tables that the file selects.
+
+    Named tables are described, tagged ones searched by GetResources (a page of a hundred each, where
+    ListTagsOfResource takes one call a table, ten a second). Copies that a restore made are left out, although a
+    restore may have given them their source's tags.
+
+    https://docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/API_GetResources.html
+
+    Args:
+        clients: returns a low-level client for a service name.
+        protection: the file.
+    """
+    tables: dict[str, Table] = {}
+    missing = []
+    for entry in protection.tables:
+        if entry.tag is not None:
+            for table in _tagged(clients("resourcegroupstaggingapi"), entry.tag):
+                tables[table.arn] = table
+            continue
+        arn = _arn(clients("dynamodb"), entry)
+        if arn is None:
+            missing.append(entry)
+        else:
+            tables.setdefault(arn, Table(table_name(arn), arn, {}))
+    copies = {arn for arn, table in tables.items() if parse_restored_name(table.name) or RESTORE_TEST_TAG in table.tags}
+    selected = protection.select(table for arn, table in tables.items() if arn not in copies)
+    return ProtectedTables(tuple(selected), tuple(missing))
+
+
+def _tagged(tagging: Any, tags: dict[str, str]) -> Iterable[Table]:
+    pages = tagging.get_paginator("get_resources").paginate(
+        ResourceTypeFilters=["dynamodb:table"],
+        TagFilters=[{"Key": key, "Values": [value]} for key, value in sorted(tags.items())],
+    )
+    for page in pages:
+        for found in page["ResourceTagMappingList"]:
+            arn = found["ResourceARN"]
+            if table_name(arn) != arn:
+                yield Table(table_name(arn), arn, {tag["Key"]: tag["Value"] for tag in found["Tags"]})
+
+
+def _arn(dynamodb: Any, entry: TableEntry) -> str | None:
+    try:
+        description = dynamodb.describe_table(TableName=entry.name or table_name(str(entry.arn)))["Table"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ResourceNotFoundException":
+            return None
+        raise
+    arn = str(description["TableArn"])
+    # A table of that name may stand in another account or Region than the file means.
+    return arn if entry.name is not None or arn == entry.arn else None
