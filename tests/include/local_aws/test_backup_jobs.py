@@ -428,12 +428,13 @@ class TestLists:
         del described["ResponseMetadata"]
         assert listed == described
 
-    def test_jobs_leave_the_list_after_thirty_days(self, aws, jobs):
+    def test_jobs_are_gone_after_thirty_days(self, aws, jobs, refused):
         aws.wait(timedelta(days=30).total_seconds() - 200)
         assert len(aws.backup.list_backup_jobs()["BackupJobs"]) == 2
         aws.wait(201)
         assert aws.backup.list_backup_jobs()["BackupJobs"] == []
-        assert aws.state(jobs["done"]) == "COMPLETED"
+        with refused("ResourceNotFoundException", jobs["done"]):
+            aws.job(jobs["done"])
 
 
 def test_a_missing_job_is_not_found(aws, refused):
