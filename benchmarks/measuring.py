@@ -68,6 +68,7 @@ class Options:
         dead_seconds: for how long a server that takes nothing is tried.
         nasty_rows: rows of each nasty file.
         shards: into how many shards those are cut.
+        dicts_once: whether `diff` measures its baseline, which takes long and some GB, once only.
         wall_items: items loaded into a server that keeps them.
         servers: those that are loaded into; see ``servers.py``.
         endpoint_url: one server more to be written to, for `wall` alone.
@@ -81,6 +82,7 @@ class Options:
     dead_seconds: float = 5.0
     nasty_rows: int = 3_000
     shards: tuple[int, ...] = (2, 7, 64, 257, 1000)
+    dicts_once: bool = False
     wall_items: int = 20_000
     servers: tuple[str, ...] = ("roto", "dynalite", "local_aws")
     endpoint_url: str | None = None

@@ -48,7 +48,7 @@ BENCHMARKS: Mapping[str, Callable[[Bench], Result]] = {
     )
 }
 _LARGE_NAMES = ("growth", "diff")
-_LARGE = Options(items=1_000_000, sizes=(20_000, 100_000, 1_000_000))
+_LARGE = Options(items=1_000_000, sizes=(20_000, 100_000, 1_000_000), dicts_once=True)
 _QUICK = Options(
     items=5_000,
     sizes=(5_000, 10_000),

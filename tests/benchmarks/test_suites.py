@@ -74,3 +74,12 @@ def test_differences_that_were_not_found_have_no_figure(suites: Any, measuring: 
     bench = Bench(measuring, {"diff_ours": 1.0, "diff_resource": 2.0}, extra=extra)
     with pytest.raises(measuring.BenchmarkError, match="99"):
         suites.diff(bench)
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_a_baseline_that_is_measured_once_is_held_against_every_round(suites: Any, measuring: Any, once: bool) -> None:
+    bench = Bench(measuring, {"diff_ours": 1.0, "diff_resource": 2.5})
+    bench.options = measuring.Options(items=1000, rounds=4, dicts_once=once)
+    (table,) = suites.diff(bench).tables
+    assert [row[-1] for row in table.rows] == ["2.5", "1"]
+    assert any("measured once" in note for note in table.notes) is once
