@@ -64,7 +64,7 @@ lint-imports: venv
 type: venv ## Check the types of every package and script
 	$(BIN)/mypy $(addprefix -p ,$(PACKAGES))
 	$(BIN)/mypy scripts/*.py
-	MYPYPATH=benchmarks $(BIN)/mypy benchmarks/*.py
+	MYPYPATH=benchmarks:include/data $(BIN)/mypy benchmarks/*.py
 
 .PHONY: data
 data: venv ## Make the daily order files around today that runs by date load (existing ones stay)

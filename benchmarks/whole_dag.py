@@ -25,7 +25,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT / "scripts"), str(PROJECT / "include" / "data")]
 
-import psutil  # noqa: E402
+import psutil  # type: ignore[import-untyped]  # noqa: E402
 from generate_orders import generate_rows, to_csv, write_file  # noqa: E402
 
 from local_stack import LocalStack  # noqa: E402
