@@ -1,28 +1,21 @@
 """The local AWS as a server: one process, many threads, so that all callers see one state."""
 
 import errno
-import logging
 import socket
 from threading import Thread
 from types import TracebackType
 from typing import Any, Final, Self
 
-from moto.moto_server.werkzeug_app import (
-    DomainDispatcherApplication,
-    MotoRequestHandler,
-    create_backend_app,
-)
-from werkzeug.serving import BaseWSGIServer, make_server
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from local_aws.admin import AdminApplication
 from local_aws.backup.handler import RELEASE_REPLIES
-from local_aws.clock import CLOCK
+from local_aws.connections import LISTEN_QUEUE, Server
 from local_aws.installation import install
 from local_aws.outbox import Courier
 from local_aws.timeline import Ticker
 
-LISTEN_QUEUE: Final = 128
-log = logging.getLogger(__name__)
+_STOP_CHECK_SECONDS: Final = 0.05
 
 
 class AddressInUse(OSError):
@@ -58,7 +51,9 @@ class LocalAwsServer:
             self._server = self._make_server(listening)
         self._ticker = Ticker() if ticking else None
         self._courier = Courier() if ticking else None
-        self._thread = Thread(target=self._server.serve_forever, name="local-aws-server", daemon=True)
+        self._thread = Thread(
+            target=self._server.serve_forever, args=(_STOP_CHECK_SECONDS,), name="local-aws-server", daemon=True
+        )
 
     @property
     def url(self) -> str:
@@ -75,6 +70,7 @@ class LocalAwsServer:
         """Stop serving. Replies that are kept back go out; other requests end with the process."""
         RELEASE_REPLIES.set()
         self._server.shutdown()
+        self._server.close_connections()
         self._thread.join()
         self._server.server_close()
         if self._ticker is not None and self._courier is not None:
@@ -90,30 +86,9 @@ class LocalAwsServer:
     ) -> None:
         self.stop()
 
-    def _make_server(self, listening: socket.socket) -> BaseWSGIServer:
+    def _make_server(self, listening: socket.socket) -> Server:
         application: Any = AdminApplication(DomainDispatcherApplication(create_backend_app))
-        return make_server(
-            self.host,
-            self.port,
-            application,
-            threaded=True,
-            request_handler=RequestHandler,
-            fd=listening.fileno(),
-        )
-
-
-class RequestHandler(MotoRequestHandler):
-    """moto's handler, with its log in ours: quiet, but for errors."""
-
-    def date_time_string(self, timestamp: float | None = None) -> str:
-        """Return the `Date` of replies by our clock: it is how callers learn what time it is at AWS."""
-        return super().date_time_string(CLOCK.now().timestamp() if timestamp is None else timestamp)
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        log.debug("%s %s", self.requestline, code)
-
-    def log(self, type: str, message: str, *args: Any) -> None:
-        log.log(logging.ERROR if type == "error" else logging.DEBUG, message, *args)
+        return Server(self.host, self.port, application, listening)
 
 
 def _listen(host: str, port: int) -> socket.socket:

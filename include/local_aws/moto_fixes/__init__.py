@@ -8,6 +8,7 @@ from local_aws.moto_fixes import (
     memory,
     numbers,
     reads,
+    request_overhead,
     scan_segments,
     table_status,
 )
@@ -18,6 +19,7 @@ def install() -> None:
     for cure in (
         locking,
         memory,
+        request_overhead,
         numbers,
         item_size,
         scan_segments,

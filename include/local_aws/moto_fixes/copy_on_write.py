@@ -23,24 +23,19 @@ from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.dynamodb.models.table import Table
 
-from local_aws.moto_fixes import write_journal
+from local_aws.moto_fixes import item_size, scan_order, write_journal
 from local_aws.moto_fixes.locking import state_lock
+from local_aws.moto_fixes.scan_order import current as find
 
 _MARK: Final = "_local_aws_copy_on_write"
-
-
-def find(table: Table, hash_key: DynamoType, range_key: DynamoType | None) -> Item | None:
-    """Return the stored item of that key, without leaving an empty row behind as moto's own lookup does."""
-    found: Any = table.items.get(hash_key)
-    if range_key is not None and found is not None:
-        found = found.get(range_key)
-    return found  # type: ignore[no-any-return]
 
 
 def store(table: Table, item: Item) -> None:
     """Put a finished item into `table`: journal, row and stream. Call with the state lock held."""
     before = find(table, item.hash_key, item.range_key)
     write_journal.record(table, item.hash_key, item.range_key, before)
+    if before is None:
+        scan_order.key_added(table, item)
     _place(table, item.hash_key, item.range_key, item)
     if table.stream_shard is not None:
         table.stream_shard.add(before, item)
@@ -93,6 +88,8 @@ def _install_put() -> None:
             before = find(self, *key) if key is not None else None
             item = stock(self, item_attrs, *args, **kwargs)
             write_journal.record(self, item.hash_key, item.range_key, before)
+            if before is None:
+                scan_order.key_added(self, item)
             return item
 
     setattr(put_item, _MARK, True)
@@ -108,6 +105,7 @@ def _install_delete() -> None:
             removed = stock(self, hash_key, range_key)
             if removed is not None:
                 write_journal.record(self, hash_key, range_key, removed)
+                scan_order.key_removed(self)
             if range_key is not None and not self.items.get(hash_key, True):
                 del self.items[hash_key]  # the last item of its row: an empty row is only a leak
             return removed
@@ -135,6 +133,8 @@ def _install_update() -> None:
             except Exception:
                 _undo_update(table, *found, before)
                 raise
+            if (stored := find(table, *found)) is not None:
+                item_size.forget_size(stored)  # measured before moto changed it
             if before is not None:  # else moto has put the new item itself, and that was recorded
                 write_journal.record(table, *found, before)
             return item
@@ -146,6 +146,7 @@ def _undo_update(table: Table, hash_key: DynamoType, range_key: DynamoType | Non
     if before is not None:
         _place(table, hash_key, range_key, before)
     elif find(table, hash_key, range_key) is not None:
+        scan_order.key_removed(table)
         _take_out(table, hash_key, range_key)  # the journal may keep its record: nothing was there before
 
 
@@ -168,6 +169,8 @@ def _copy_table(self: Table, memo: dict[int, Any]) -> Table:
     for name, value in self.__dict__.items():
         if name == "items":
             twin.items = _copy_rows(self)
+        elif name == scan_order.ATTRIBUTE:
+            continue  # it belongs to the rows of one table
         elif name == write_journal.ATTRIBUTE:
             twin.__dict__[name] = value.copy()
         else:

@@ -7,6 +7,7 @@ See https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUni
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html (the limit).
 """
 
+import re
 from base64 import b64decode
 from collections.abc import Mapping
 from decimal import Decimal
@@ -21,12 +22,22 @@ MAX_ITEM_BYTES: Final = 400 * 1024
 
 _CONTAINER_BYTES: Final = 3
 _ELEMENT_BYTES: Final = 1
+_PLAIN_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+_SIZE: Final = "local_aws_size"
 _MARK: Final = "_local_aws_item_size"
 
 
 def stored_size(item: Item) -> int:
-    """Return the bytes that DynamoDB stores for `item`: attribute names and values."""
-    return attributes_size(item.attrs)
+    """Return the bytes that DynamoDB stores for `item`: attribute names and values. Measured once."""
+    size: int | None = item.__dict__.get(_SIZE)
+    if size is None:
+        size = item.__dict__[_SIZE] = attributes_size(item.attrs)
+    return size
+
+
+def forget_size(item: Item) -> None:
+    """Measure `item` again when it is asked next: it was changed."""
+    item.__dict__.pop(_SIZE, None)
 
 
 def attributes_size(attributes: Mapping[str, Any]) -> int:
@@ -60,8 +71,13 @@ def _scalar_size(kind: str, content: Any) -> int:
 
 def _number_size(text: str) -> int:
     # One byte for two significant digits and one for the rest (exponent); a negative number takes one more.
-    sign, digits, _ = Decimal(text).as_tuple()
-    significant = len("".join(map(str, digits)).strip("0"))
+    if _PLAIN_NUMBER.fullmatch(text):
+        sign = text[0] == "-"
+        significant = len(text.lstrip("-").replace(".", "").strip("0"))
+    else:
+        negative, digits, _ = Decimal(text).as_tuple()
+        sign = bool(negative)
+        significant = len("".join(map(str, digits)).strip("0"))
     return (significant + 1) // 2 + 1 + sign
 
 

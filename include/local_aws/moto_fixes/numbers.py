@@ -9,6 +9,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.Nami
 """
 
 import re
+from collections.abc import Mapping
 from decimal import Context, Decimal, InvalidOperation
 from functools import wraps
 from typing import Any, Final
@@ -56,21 +57,44 @@ def install() -> None:
     """Keep and add numbers as DynamoDB does. Safe to call twice."""
     if hasattr(DynamoType.__init__, _MARK):
         return
-    stock_init = DynamoType.__init__
 
-    @wraps(stock_init)
-    def init(self: DynamoType, type_as_dict: "DynamoType | dict[str, Any]") -> None:
-        stock_init(self, type_as_dict)
-        if self.type == "N" and isinstance(self.value, str):
-            self.value = canonical_number(self.value)
-        elif self.type == "NS" and isinstance(self.value, list):
-            self.value = [canonical_number(value) for value in self.value]
+    @wraps(DynamoType.__init__)
+    def init(self: DynamoType, type_as_dict: "DynamoType | Mapping[str, Any]") -> None:
+        if type(type_as_dict) is DynamoType:
+            kind, value = type_as_dict.type, type_as_dict.value
+        else:
+            kind, value = next(iter(type_as_dict.items()))  # type: ignore[union-attr]
+            if kind == "N" and isinstance(value, str):
+                value = canonical_number(value)
+            elif kind == "NS" and isinstance(value, list):
+                value = [canonical_number(element) for element in value]
+        if kind == "L":
+            value = [DynamoType(element) for element in value]
+        elif kind == "M":
+            value = {name: DynamoType(element) for name, element in value.items()}
+        self.type, self.value = kind, value
 
     setattr(init, _MARK, True)
     DynamoType.__init__ = init  # type: ignore[method-assign]
+    DynamoType.__hash__ = _hash  # type: ignore[method-assign]
+    DynamoType.__eq__ = _equals  # type: ignore[method-assign]
     DynamoType.__add__ = _add  # type: ignore[method-assign]
     DynamoType.__sub__ = _subtract  # type: ignore[method-assign]
     _install_legacy_updates()
+
+
+def _hash(self: DynamoType) -> int:
+    # Canonical numbers are equal where their texts are: no need to make a Decimal of each for every lookup.
+    value = self.value
+    return hash((self.type, value if type(value) is str else self.cast_value))
+
+
+def _equals(self: DynamoType, other: object) -> bool:
+    if not isinstance(other, DynamoType) or self.type != other.type:
+        return False
+    if type(self.value) is str and type(other.value) is str:
+        return bool(self.value == other.value)
+    return bool(self.cast_value == other.cast_value)
 
 
 def _add(self: DynamoType, other: DynamoType) -> DynamoType:

@@ -11,11 +11,8 @@ even if nothing follows. See https://docs.aws.amazon.com/amazondynamodb/latest/A
 """
 
 from base64 import b64encode
-from bisect import bisect_right
-from collections.abc import Callable, Mapping
-from decimal import Decimal
+from collections.abc import Mapping
 from functools import wraps
-from itertools import chain
 from typing import Any, Final
 
 from moto.core.serialize import BaseJSONSerializer
@@ -23,6 +20,7 @@ from moto.dynamodb import responses as dynamodb_responses
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.dynamodb.models.table import Table
 
+from local_aws.moto_fixes import scan_order
 from local_aws.moto_fixes.item_size import stored_size
 
 MAX_PAGE_BYTES: Final = 1024 * 1024
@@ -83,21 +81,7 @@ def _install_scan() -> None:
 
 def all_items(self: Table) -> list[Item]:
     """Return every item of a table, in the order of its keys."""
-    rows: Any = self.items.values()
-    items = chain.from_iterable(row.values() for row in rows) if self.has_range_key else rows
-    return sorted(items, key=_order_of(self))
-
-
-def _order_of(table: Table) -> Callable[[Item], Any]:
-    if table.has_range_key:
-        return lambda item: (_comparable(item.hash_key), _comparable(item.range_key))
-    return lambda item: _comparable(item.hash_key)
-
-
-def _comparable(key: DynamoType | None) -> Any:
-    if key is None:
-        return None
-    return Decimal(key.value) if key.type == "N" else key.value
+    return list(scan_order.order_of(self).after(None))
 
 
 def _page(
@@ -106,12 +90,9 @@ def _page(
     start_key: Mapping[str, Any] | None,
     segments: tuple[None, None] | tuple[int, int],
 ) -> tuple[list[Item], dict[str, Any] | None]:
-    items = all_items(table)
-    position = bisect_right(items, _start_of(table, start_key), key=_order_of(table)) if start_key else 0
     page: list[Item] = []
     page_bytes = 0
-    for index in range(position, len(items)):
-        item = items[index]
+    for item in scan_order.order_of(table).after(start_key):
         if not item.is_within_segment(segments):
             continue
         page_bytes += stored_size(item)
@@ -121,13 +102,6 @@ def _page(
         if len(page) == limit:
             return page, _key_of(table, item)
     return page, None
-
-
-def _start_of(table: Table, start_key: Mapping[str, Any]) -> Any:
-    hash_key = _comparable(DynamoType(start_key[table.hash_key_attr]))
-    if table.range_key_attr is None:
-        return hash_key
-    return hash_key, _comparable(DynamoType(start_key[table.range_key_attr]))
 
 
 def _key_of(table: Table, item: Item) -> dict[str, Any]:
