@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from local_aws import tables
+from local_aws.access import service_roles
 from local_aws.backup.changes import What
 from local_aws.backup.exceptions import (
     InvalidParameterValueException,
@@ -318,8 +319,22 @@ class BackupJobs:
             message = f"Backup job failed because backup vault {job.request.vault_name} does not exist."
             self._end(job, BackupJobState.FAILED, at, message)
             return
+        if self._is_refused(job, at):
+            return
         self._enter(job, BackupJobState.RUNNING, at)
         self._make_recovery_point(job, at)
+
+    def _is_refused(self, job: BackupJob, at: datetime) -> bool:
+        """End a job that the vault's lock or the rights of its role do not let go on."""
+        request = job.request
+        message, category = job.vault.why_not_retained(request.lifecycle.delete_after_days), "INVALIDPARAMETERS"
+        if message is None:
+            needed = service_roles.backup_permissions(request.resource_arn, advanced=job.advanced)
+            message = service_roles.why_role_may_not(request.iam_role_arn, needed, self._backend.region_name)
+            category = "AccessDenied"
+        if message is not None:
+            self._end(job, BackupJobState.FAILED, at, f"Backup job failed. {message}", category=category)
+        return message is not None
 
     def _make_recovery_point(self, job: BackupJob, at: datetime) -> None:
         if job.snapshot is None or job.turn_at is None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from local_aws.access import service_roles
 from local_aws.backup.changes import What
 from local_aws.backup.exceptions import (
     InvalidRequestException,
@@ -240,7 +241,16 @@ class RecoveryPoints:
         self.begin_deletion(point, CLOCK.now())
 
     def begin_deletion(self, point: RecoveryPoint, now: datetime) -> None:
-        """Delete a recovery point that nothing protects: it is DELETING, and gone some time later."""
+        """Delete a recovery point that nothing protects: it is DELETING, and gone some time later.
+
+        If the role that made it has lost the right to delete it, it is EXPIRED instead: nobody is told but by that.
+        """
+        needed = service_roles.deletion_permissions(point.arn, advanced=point.advanced)
+        refusal = service_roles.why_role_may_not(point.iam_role_arn, needed, self._backend.region_name)
+        if refusal is not None:
+            point.status, point.status_message = RecoveryPointStatus.EXPIRED, refusal
+            self._backend.changes.report(point, now)
+            return
         point.status = RecoveryPointStatus.DELETING
         self._backend.changes.report(point, now)
         gone_at = now + timedelta(seconds=SETTINGS.delete_seconds)

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from local_aws import tables
+from local_aws.access import service_roles
 from local_aws.backup.backup_jobs import LISTED_FOR
 from local_aws.backup.changes import What
 from local_aws.backup.exceptions import (
@@ -178,6 +179,9 @@ class RestoreJobs:
         self._backend.changes.report(job, at)
         if job.fault is not None:
             return
+        if (refusal := self._role_refusal(job)) is not None:
+            self._end(job, RestoreJobStatus.FAILED, at, refusal)
+            return
         metadata = job.request.metadata
         try:
             job.table_arn = tables.begin_restore(
@@ -193,6 +197,17 @@ class RestoreJobs:
             )
         except tables.TableError as error:
             self._end(job, RestoreJobStatus.FAILED, at, str(error))
+
+    def _role_refusal(self, job: RestoreJob) -> str | None:
+        backend, request = self._backend, job.request
+        target = f"arn:{backend.partition}:dynamodb:{backend.region_name}:{backend.account_id}:table/"
+        needed = service_roles.restore_permissions(
+            job.point.arn,
+            target + request.target_table_name,
+            advanced=job.point.advanced,
+            with_tags=request.copy_tags and bool(_own_tags(job.point.snapshot.tags)),
+        )
+        return service_roles.why_role_may_not(request.iam_role_arn, needed, backend.region_name)
 
     def _finish(self, job: RestoreJob, at: datetime) -> None:
         if job.over:

@@ -91,6 +91,30 @@ class Vault(MotoVault):
         self.min_retention_days = self.max_retention_days = self.changeable_for_days = None
         self._lock_for_good_at(None)
 
+    def why_not_retained(self, delete_after_days: int | None) -> str | None:
+        """Return why a job may not put a recovery point of that retention here; None if it may.
+
+        The lock's bounds fail jobs, not calls, and say nothing about points that are here already, see
+        https://docs.aws.amazon.com/aws-backup/latest/devguide/vault-lock.html.
+
+        Args:
+            delete_after_days: Retention; None: for ever, which is longer than any maximum.
+        """
+        minimum, maximum = self.min_retention_days, self.max_retention_days
+        days = float("inf") if delete_after_days is None else delete_after_days
+        shown = "unlimited" if delete_after_days is None else f"{delete_after_days} days"
+        if minimum is not None and days < minimum:
+            return (
+                f"The retention ({shown}) is shorter than the minimum retention ({minimum} days)"
+                f" of the locked backup vault {self.backup_vault_name}."
+            )
+        if maximum is not None and days > maximum:
+            return (
+                f"The retention ({shown}) is longer than the maximum retention ({maximum} days)"
+                f" of the locked backup vault {self.backup_vault_name}."
+            )
+        return None
+
     def to_result(self, number_of_recovery_points: int) -> dict[str, Any]:
         """Return the members that DescribeBackupVault and ListBackupVaults share."""
         result: dict[str, Any] = {

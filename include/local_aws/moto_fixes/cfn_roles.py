@@ -9,14 +9,13 @@ See https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-r
 
 import json
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Final
 
-from moto.iam.aws_managed_policies import aws_managed_policies_data
 from moto.iam.exceptions import NotFoundException
-from moto.iam.models import AWSManagedPolicy, IAMBackend, Role, iam_backends
+from moto.iam.models import IAMBackend, Role, iam_backends
 from moto.utilities.utils import get_partition
 
+from local_aws.moto_fixes import managed_policies
 from local_aws.moto_fixes.cfn_properties import refuse_unserved, same_name, undone_on_failure
 from local_aws.moto_fixes.cfn_stacks import TemplateError
 
@@ -56,7 +55,7 @@ def install() -> None:
         properties = cloudformation_json["Properties"]
         refuse_unserved(_TYPE, properties, _SERVED)
         backend = iam_backends[account_id][get_partition(region_name)]
-        _make_managed_policies(backend, properties.get("ManagedPolicyArns", []))
+        managed_policies.make(backend, properties.get("ManagedPolicyArns", []))
         at_creation = {name: value for name, value in properties.items() if name != "Policies"}
         role: Role = stock_create(cls, resource_name, {"Properties": at_creation}, account_id, region_name, **kwargs)
         with undone_on_failure(lambda: delete(cls, role.name, cloudformation_json, account_id, region_name)):
@@ -78,7 +77,7 @@ def install() -> None:
         role = backend.get_role(original_resource.name)
         if not same_name(properties.get("RoleName"), role.name) or properties.get("Path", "/") != role.path:
             raise TemplateError(f"The local AWS does not replace roles: {role.name} keeps its RoleName and Path.")
-        _make_managed_policies(backend, properties.get("ManagedPolicyArns", []))
+        managed_policies.make(backend, properties.get("ManagedPolicyArns", []))
         backend.update_assume_role_policy(role.name, _document(properties["AssumeRolePolicyDocument"]))
         backend.update_role(role.name, properties.get("Description", ""), properties.get("MaxSessionDuration", _HOUR))
         backend.put_role_permissions_boundary(role.name, properties.get("PermissionsBoundary", ""))
@@ -125,21 +124,3 @@ def _apply_policies(backend: IAMBackend, role: Role, properties: Mapping[str, An
 def _document(document: Any) -> str:
     # YAML reads an unquoted 2012-10-17 as a date.
     return document if isinstance(document, str) else json.dumps(document, default=str)
-
-
-def _make_managed_policies(backend: IAMBackend, arns: list[str]) -> None:
-    for arn in arns:
-        name = arn.rsplit("/", 1)[-1]
-        if arn in backend.managed_policies or name not in _aws_managed_policies():
-            continue  # a policy that exists nowhere is refused where it is attached, as AWS does
-        policy = AWSManagedPolicy.from_data(
-            name, backend.account_id, backend.region_name, _aws_managed_policies()[name]
-        )
-        backend.managed_policies[policy.arn] = policy
-        backend.aws_managed_policies.append(policy)
-
-
-@lru_cache(maxsize=1)
-def _aws_managed_policies() -> dict[str, Any]:
-    policies: dict[str, Any] = json.loads(aws_managed_policies_data)
-    return policies

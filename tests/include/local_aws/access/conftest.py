@@ -85,6 +85,13 @@ def denied() -> Denied:
 
 @pytest.fixture
 def people(aws: Any, clients: Callable[..., Any], endpoint_url: str | None) -> People:
-    """Users and roles of an AWS that enforces IAM; it has the orders table and a vault."""
+    """Users and roles of an AWS that enforces IAM; it has the orders table, a vault, and a role for AWS Backup."""
     control.configure(enforce_iam=True)
-    return People(endpoint_url, clients("iam"), clients("sts"))
+    made = People(endpoint_url, clients("iam"), clients("sts"))
+    trust = {"Effect": "Allow", "Principal": {"Service": "backup.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    name = aws.role.rpartition("/")[2]
+    made.role(name, trust=trust, Path="/service-role/")
+    for purpose in ("Backup", "Restores"):
+        policy = f"arn:aws:iam::aws:policy/service-role/AWSBackupServiceRolePolicyFor{purpose}"
+        made.iam.attach_role_policy(RoleName=name, PolicyArn=policy)
+    return made
