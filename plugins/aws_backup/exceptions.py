@@ -151,6 +151,20 @@ class RecoveryPointNotDeletedError(JobEndedBadlyError):
     kind = "deletion of recovery point"
 
 
+class BackupJobsFailedError(AwsBackupError, AirflowFailException):
+    """Of many backup jobs that were waited for, some did not end well."""
+
+    def __init__(self, *, failures: Sequence[str], total: int) -> None:
+        named = "; ".join(failures[:20]) + (f"; and {len(failures) - 20} more" if len(failures) > 20 else "")
+        super().__init__(
+            f"{len(failures)} of {total} backup jobs did not end well: {named}. The log names AWS's reason for each.",
+            failures=tuple(failures),
+            total=total,
+        )
+        self.failures = tuple(failures)
+        self.total = total
+
+
 class FinalBackupJobFailedError(BackupJobFailedError, AirflowFailException):
     """As its parent, for one who only waits: the job's end will not change, so the task is not retried."""
 

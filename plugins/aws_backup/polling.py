@@ -209,6 +209,17 @@ class Poller:
             return self._after_not_found()
         raise AwsCallFailedError(kind=self.kind.value, job_id=self.subject, code=code, detail=detail)
 
+    def still(self, state: str) -> float:
+        """Take note of a poll that found it in progress, where the caller has judged the answer.
+
+        :param state: what it was found in, for messages.
+        :return: seconds until the next poll.
+        :raises WaitExhaustedError: it was the last poll allowed.
+        """
+        self.last_state = state
+        self.transient_errors = 0
+        return self._next_delay()
+
     def judge(self, response: Mapping[str, Any]) -> str:
         """Judge a describe call's answer.
 

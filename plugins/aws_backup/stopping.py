@@ -73,6 +73,32 @@ async def stop_backup_job_async(
     return state
 
 
+def ask_to_stop(client: Any, job_id: str) -> bool:
+    """Ask AWS to stop a backup job, without watching what becomes of it.
+
+    :param client: a boto3 backup client.
+    :return: False if AWS refused, which the log tells.
+    """
+    try:
+        client.stop_backup_job(BackupJobId=job_id)
+    except (ClientError, BotoCoreError) as error:
+        _log_refusal(job_id, error)
+        return False
+    log.info("Asked AWS to stop backup job %s.", job_id)
+    return True
+
+
+async def ask_to_stop_async(client: Any, job_id: str) -> bool:
+    """As ``ask_to_stop``, with an aiobotocore client."""
+    try:
+        await client.stop_backup_job(BackupJobId=job_id)
+    except (ClientError, BotoCoreError) as error:
+        _log_refusal(job_id, error)
+        return False
+    log.info("Asked AWS to stop backup job %s.", job_id)
+    return True
+
+
 def _is_over(job_id: str, state: str) -> bool:
     try:
         outcome = classify(StateKind.BACKUP_JOB, state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.amazon.aws.triggers.base import AwsBaseWaiterTrigger
@@ -40,7 +40,45 @@ TASK_STATE_TIMEOUT_SECONDS: Final = 120.0
 _STOPPING: Final[set[asyncio.Task[None]]] = set()
 
 
-class BackupBaseWaiterTrigger(AwsBaseWaiterTrigger):
+class GivenUpMixin:
+    """For a trigger: tell whether its task was given up, so that nobody waits any more."""
+
+    task_instance: TaskInstance | None
+    log: Any
+
+    async def _is_given_up(self) -> bool:
+        """Tell whether the task was given up, so that nobody waits for the job any more.
+
+        Airflow calls ``on_kill`` when a trigger's row no longer belongs to this triggerer. That is so after
+        a person's action, but also when another triggerer took over because this one was too slow to give
+        sign of life; then the task is still deferred.
+        """
+        ti = self.task_instance
+        if ti is None:
+            self.log.warning("No task is known to this trigger, so its job is left alone.")
+            return False
+        try:
+            state = await asyncio.wait_for(sync_to_async(_task_state)(ti), TASK_STATE_TIMEOUT_SECONDS)
+        except Exception:
+            # Whatever went wrong in asking: a stopped backup is lost, one that goes on costs some storage.
+            self.log.exception("The state of the task can't be learned, so its job is left alone.")
+            return False
+        self.log.info("The task is %s.", state or "cleared")
+        return state in GIVEN_UP_STATES
+
+    async def _shielded(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do the work of an ``on_kill`` to its end.
+
+        Until a trigger has ended, the triggerer cancels it anew at every exchange with its supervisor, about once a
+        second, and so cancels ``on_kill`` too. The work goes on in a task of its own.
+        """
+        stopping = asyncio.create_task(work)
+        _STOPPING.add(stopping)
+        stopping.add_done_callback(_STOPPING.discard)
+        await asyncio.shield(stopping)
+
+
+class BackupBaseWaiterTrigger(GivenUpMixin, AwsBaseWaiterTrigger):
     """Common to all triggers here: own polling rule, and events that carry the named error.
 
     The base class polls for ever while AWS throttles, and dies with a stack trace when a connection fails;
@@ -114,26 +152,6 @@ class BackupBaseWaiterTrigger(AwsBaseWaiterTrigger):
     def _summarise(self, response: dict[str, Any]) -> JobSummary:
         return SUMMARISERS[self.target.kind](response)
 
-    async def _is_given_up(self) -> bool:
-        """Tell whether the task was given up, so that nobody waits for the job any more.
-
-        Airflow calls ``on_kill`` when a trigger's row no longer belongs to this triggerer. That is so after
-        a person's action, but also when another triggerer took over because this one was too slow to give
-        sign of life; then the task is still deferred.
-        """
-        ti = self.task_instance
-        if ti is None:
-            self.log.warning("No task is known to this trigger, so its job is left alone.")
-            return False
-        try:
-            state = await asyncio.wait_for(sync_to_async(_task_state)(ti), TASK_STATE_TIMEOUT_SECONDS)
-        except Exception:
-            # Whatever went wrong in asking: a stopped backup is lost, one that goes on costs some storage.
-            self.log.exception("The state of the task can't be learned, so its job is left alone.")
-            return False
-        self.log.info("The task is %s.", state or "cleared")
-        return state in GIVEN_UP_STATES
-
 
 class BackupJobCompletedTrigger(BackupBaseWaiterTrigger):
     """Wait until a backup job has ended.
@@ -183,12 +201,7 @@ class BackupJobCompletedTrigger(BackupBaseWaiterTrigger):
         if not self.stop_job_on_kill:
             self.log.info("Backup job %s is left alone (stop_job_on_kill is off).", self.backup_job_id)
             return
-        # Until a trigger has ended, the triggerer cancels it anew at every exchange with its supervisor, about
-        # once a second, and so cancels this method too. The work goes on in a task of its own.
-        stopping = asyncio.create_task(self._stop_if_given_up())
-        _STOPPING.add(stopping)
-        stopping.add_done_callback(_STOPPING.discard)
-        await asyncio.shield(stopping)
+        await self._shielded(self._stop_if_given_up())
 
     async def _stop_if_given_up(self) -> None:
         try:

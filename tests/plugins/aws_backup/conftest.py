@@ -60,6 +60,8 @@ class FakeBackup:
     unreachable = UNREACHABLE
     error = ApiError
 
+    page_size = 1000
+
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.scripts: dict[str, list[Answer]] = {}
@@ -142,6 +144,12 @@ class FakeBackup:
         if BackupJobId not in self.backup_jobs:
             raise NOT_FOUND
         return self.backup_jobs[BackupJobId]
+
+    def _ListBackupJobs(self, *, NextToken: str = "0", **_: Any) -> dict[str, Any]:
+        first, last = int(NextToken), int(NextToken) + self.page_size
+        jobs = list(self.backup_jobs.values())
+        following = {"NextToken": str(last)} if last < len(jobs) else {}
+        return {"BackupJobs": jobs[first:last], **following}
 
     def _StopBackupJob(self, *, BackupJobId: str) -> dict[str, Any]:
         self.backup_jobs[BackupJobId]["State"] = "ABORTED"

@@ -30,6 +30,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "CopyJobFailedError": JOB,
     "RecoveryPointUnusableError": JOB,
     "RecoveryPointNotDeletedError": JOB,
+    "BackupJobsFailedError": {"failures": ("table a: FAILED", "table b: EXPIRED"), "total": 9},
     "FinalBackupJobFailedError": JOB,
     "FinalRestoreJobFailedError": JOB,
     "FinalRecoveryPointUnusableError": JOB,
