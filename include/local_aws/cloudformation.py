@@ -1,4 +1,4 @@
-"""CloudFormation of the local AWS: vaults as a resource type, and stacks that are what their templates say.
+"""CloudFormation of the local AWS: vaults, plans and selections, and stacks that are what their templates say.
 
 moto knows no AWS::Backup type. `BackupVault` goes through the backup backend's own `create_backup_vault` and
 `delete_backup_vault`, so that every rule of the API holds for templates too.
@@ -15,6 +15,7 @@ from moto.backup.models import backup_backends
 from moto.core.common_models import CloudFormationModel
 
 from local_aws import storage
+from local_aws.cfn_plans import BackupPlan, BackupSelection
 from local_aws.moto_fixes import cfn_roles, cfn_stacks, cfn_tables
 from local_aws.moto_fixes.cfn_properties import refuse_unserved, same_name, undone_on_failure
 from local_aws.moto_fixes.cfn_stacks import TemplateError
@@ -122,6 +123,10 @@ class BackupVault(CloudFormationModel):
         backend = backup_backends[account_id][region_name]
         if resource_name in backend.vaults:  # whoever deleted it by hand has done the stack's work
             backend.delete_backup_vault(resource_name)
+
+
+RESOURCE_TYPES: Final = (BackupPlan, BackupSelection, BackupVault)
+"""What this adds to the types that moto knows. A type is known as soon as its class is."""
 
 
 def install() -> None:

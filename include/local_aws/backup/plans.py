@@ -237,7 +237,7 @@ class BackupPlans:
 
         Raises:
             InvalidParameterValueException: No such plan, or something in the document is wrong.
-            AlreadyExistsException: The plan has a selection of that name.
+            AlreadyExistsException: The plan has a selection that is the same, name and all.
             LimitExceededException: It has too many.
         """
         plan = self._plans.get(plan_id)
@@ -247,9 +247,6 @@ class BackupPlans:
         for selection in plan.selections.values():
             if creator_request_id is not None and selection.creator_request_id == creator_request_id:
                 return selection
-        name = check_name("SelectionName", document.get("SelectionName"))
-        if name in {selection.name for selection in plan.selections.values()}:
-            raise AlreadyExistsException(f"Backup selection with the same name already exists: {name}")
         if len(plan.selections) >= MAX_SELECTIONS:
             raise LimitExceededException(f"A backup plan can have at most {MAX_SELECTIONS} selections.")
         selection = read_selection(
@@ -259,6 +256,8 @@ class BackupPlans:
             now=CLOCK.now(),
             creator_request_id=creator_request_id,
         )
+        if selection.document in [other.document for other in plan.selections.values()]:
+            raise AlreadyExistsException("Backup selection with the same selection document already exists")
         plan.selections[selection.selection_id] = selection
         return selection
 

@@ -247,7 +247,7 @@ def test_a_selection_is_kept_as_it_was_sent(aws, refused):
     )
     assert again["SelectionId"] == made["SelectionId"]
     with refused("AlreadyExistsException", "already exists"):
-        select(aws, plan_id, "s", **ALL_TABLES)
+        aws.backup.create_backup_selection(BackupPlanId=plan_id, BackupSelection=document)
     (listed,) = aws.backup.list_backup_selections(BackupPlanId=plan_id)["BackupSelectionsList"]
     assert (listed["SelectionName"], listed["IamRoleArn"]) == ("s", aws.role)
     aws.backup.delete_backup_selection(BackupPlanId=plan_id, SelectionId=made["SelectionId"])

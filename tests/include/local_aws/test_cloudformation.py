@@ -168,6 +168,206 @@ def test_a_deleted_stack_deletes_its_vault_also_if_somebody_did_before(
         assert stacks.client.describe_stacks()["Stacks"] == []
 
 
+# Plans and selections.
+
+
+SERVICE_ROLE = f"arn:aws:iam::{ACCOUNT}:role/AWSBackupRole"
+
+
+def rule(name: str = "daily", **members: Any) -> dict[str, Any]:
+    return {"RuleName": name, "TargetBackupVault": {"Ref": "Vault"}, **members}
+
+
+def plan(*rules: dict[str, Any], tags: dict[str, str] | None = None, **members: Any) -> dict[str, Any]:
+    body = {"BackupPlanName": "p-one", "BackupPlanRule": list(rules or (rule(),)), **members}
+    return {
+        **vault(),
+        "Plan": {"Type": "AWS::Backup::BackupPlan", "Properties": {"BackupPlan": body, "BackupPlanTags": tags or {}}},
+    }
+
+
+def plan_selection(**members: Any) -> dict[str, Any]:
+    body = {"SelectionName": "s-one", "IamRoleArn": SERVICE_ROLE, "Resources": ["*"], **members}
+    properties = {"BackupPlanId": {"Ref": "Plan"}, "BackupSelection": body}
+    return {"Selection": {"Type": "AWS::Backup::BackupSelection", "Properties": properties}}
+
+
+def only_plan(backup: Any) -> dict[str, Any]:
+    (listed,) = backup.list_backup_plans()["BackupPlansList"]
+    return dict(backup.get_backup_plan(BackupPlanId=listed["BackupPlanId"]))
+
+
+def only_selection(backup: Any) -> dict[str, Any]:
+    plan_id = only_plan(backup)["BackupPlanId"]
+    (listed,) = backup.list_backup_selections(BackupPlanId=plan_id)["BackupSelectionsList"]
+    return dict(backup.get_backup_selection(BackupPlanId=plan_id, SelectionId=listed["SelectionId"]))
+
+
+def test_a_plan_and_its_selection_are_made_as_described(stacks: Stacks, clients: Callable[..., Any]) -> None:
+    copies = f"arn:aws:backup:eu-west-1:{ACCOUNT}:backup-vault:copies"
+    full = rule(
+        ScheduleExpression="cron(0 3 ? * SUN *)",
+        ScheduleExpressionTimezone="Europe/Berlin",
+        StartWindowMinutes={"Ref": "Window"},
+        CompletionWindowMinutes=600,
+        EnableContinuousBackup="false",
+        Lifecycle={"MoveToColdStorageAfterDays": "31", "DeleteAfterDays": 366},
+        RecoveryPointTags={"kind": "weekly"},
+        CopyActions=[{"DestinationBackupVaultArn": copies, "Lifecycle": {"DeleteAfterDays": "30"}}],
+    )
+    outputs = {
+        "Plan": {"Ref": "Plan"},
+        "Arn": {"Fn::GetAtt": ["Plan", "BackupPlanArn"]},
+        "Version": {"Fn::GetAtt": ["Plan", "VersionId"]},
+        "Selection": {"Ref": "Selection"},
+        "SelectionId": {"Fn::GetAtt": ["Selection", "SelectionId"]},
+        "SelectionPlan": {"Fn::GetAtt": ["Selection", "BackupPlanId"]},
+    }
+    tagged = {"ListOfTags": [{"ConditionType": "STRINGEQUALS", "ConditionKey": "a", "ConditionValue": "b"}]}
+    conditions = {"StringLike": [{"ConditionKey": "aws:ResourceTag/stage", "ConditionValue": "prod*"}]}
+
+    status = stacks.deploy(
+        {
+            **plan(full, tags={"team": "orders"}),
+            **plan_selection(**tagged, NotResources=["arn:aws:s3:::*"], Conditions=conditions),
+        },
+        template={
+            "Parameters": {"Window": {"Type": "Number", "Default": 120}},
+            "Outputs": {name: {"Value": value} for name, value in outputs.items()},
+        },
+    )
+
+    assert status == "CREATE_COMPLETE"
+    made, chosen = only_plan(clients("backup")), only_selection(clients("backup"))
+    (kept,) = made["BackupPlan"]["Rules"]
+    assert kept.pop("RuleId")
+    assert kept == {
+        "RuleName": "daily",
+        "TargetBackupVaultName": "v-one",
+        "ScheduleExpression": "cron(0 3 ? * SUN *)",
+        "ScheduleExpressionTimezone": "Europe/Berlin",
+        "StartWindowMinutes": 120,
+        "CompletionWindowMinutes": 600,
+        "EnableContinuousBackup": False,
+        "Lifecycle": {"MoveToColdStorageAfterDays": 31, "DeleteAfterDays": 366},
+        "RecoveryPointTags": {"kind": "weekly"},
+        "CopyActions": [{"DestinationBackupVaultArn": copies, "Lifecycle": {"DeleteAfterDays": 30}}],
+    }
+    assert clients("backup").list_tags(ResourceArn=made["BackupPlanArn"])["Tags"] == {"team": "orders"}
+    assert chosen["BackupSelection"] == {
+        "SelectionName": "s-one",
+        "IamRoleArn": SERVICE_ROLE,
+        "Resources": ["*"],
+        "NotResources": ["arn:aws:s3:::*"],
+        **tagged,
+        "Conditions": conditions,
+    }
+    assert stacks.outputs() == {
+        "Plan": made["BackupPlanId"],
+        "Arn": made["BackupPlanArn"],
+        "Version": made["VersionId"],
+        "Selection": chosen["SelectionId"],
+        "SelectionId": chosen["SelectionId"],
+        "SelectionPlan": made["BackupPlanId"],
+    }
+
+
+def test_a_plan_is_updated_in_place_and_keeps_its_selection(stacks: Stacks, clients: Callable[..., Any]) -> None:
+    backup = clients("backup")
+    stacks.deploy({**plan(tags={"old": "1", "same": "1"}), **plan_selection()})
+    before, selected = only_plan(backup), only_selection(backup)
+
+    changed = plan(rule(Lifecycle={"DeleteAfterDays": 9}), rule("weekly"), tags={"same": "2"}, BackupPlanName="p-two")
+    assert stacks.deploy({**changed, **plan_selection()}) == "UPDATE_COMPLETE"
+
+    after = only_plan(backup)
+    assert after["BackupPlanId"] == before["BackupPlanId"]
+    assert after["VersionId"] != before["VersionId"]
+    assert after["BackupPlan"]["BackupPlanName"] == "p-two"
+    assert [each["RuleName"] for each in after["BackupPlan"]["Rules"]] == ["daily", "weekly"]
+    assert after["BackupPlan"]["Rules"][0]["Lifecycle"] == {"DeleteAfterDays": 9}
+    assert backup.list_tags(ResourceArn=after["BackupPlanArn"])["Tags"] == {"same": "2"}
+    assert only_selection(backup)["SelectionId"] == selected["SelectionId"]
+
+
+def test_a_plan_that_stays_the_same_gets_no_version(stacks: Stacks, clients: Callable[..., Any]) -> None:
+    stacks.deploy({**plan(), **plan_selection()})
+    before = only_plan(clients("backup"))
+
+    assert stacks.deploy({**plan(tags={"new": "1"}), **plan_selection()}) == "UPDATE_COMPLETE"
+
+    assert only_plan(clients("backup"))["VersionId"] == before["VersionId"]
+
+
+def test_a_changed_selection_is_a_new_one(stacks: Stacks, clients: Callable[..., Any]) -> None:
+    backup = clients("backup")
+    stacks.deploy({**plan(), **plan_selection()})
+    before = only_selection(backup)
+
+    assert stacks.deploy({**plan(), **plan_selection(Resources=["arn:aws:dynamodb:*:*:table/*"])}) == "UPDATE_COMPLETE"
+
+    after = only_selection(backup)
+    assert after["SelectionId"] != before["SelectionId"]
+    assert after["BackupSelection"]["Resources"] == ["arn:aws:dynamodb:*:*:table/*"]
+
+
+def test_a_selection_and_a_plan_can_leave_a_stack(stacks: Stacks, clients: Callable[..., Any]) -> None:
+    backup = clients("backup")
+    stacks.deploy({**plan(), **plan_selection()})
+    assert stacks.deploy(plan()) == "UPDATE_COMPLETE"
+    assert backup.list_backup_selections(BackupPlanId=only_plan(backup)["BackupPlanId"])["BackupSelectionsList"] == []
+    assert stacks.deploy(vault()) == "UPDATE_COMPLETE"
+    assert backup.list_backup_plans()["BackupPlansList"] == []
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_deleted_stack_deletes_its_plan_and_selection(
+    stacks: Stacks, clients: Callable[..., Any], by_hand: bool
+) -> None:
+    backup = clients("backup")
+    stacks.deploy({**plan(), **plan_selection()})
+    if by_hand:
+        selected = only_selection(backup)
+        backup.delete_backup_selection(BackupPlanId=selected["BackupPlanId"], SelectionId=selected["SelectionId"])
+        backup.delete_backup_plan(BackupPlanId=selected["BackupPlanId"])
+    stacks.delete()
+
+    assert stacks.client.describe_stacks()["Stacks"] == []
+    assert backup.list_backup_plans()["BackupPlansList"] == []
+
+
+@pytest.mark.parametrize(
+    ("resources", "reason"),
+    [
+        (plan(rule(ScheduleExpression="daily")), "Error in rule daily : Invalid schedule expression"),
+        (plan(rule(StartWindowMinutes="soon")), "whole numbers"),
+        (plan(rule(TargetBackupVaultName="v-one")), "BackupPlanRule: TargetBackupVaultName"),
+        (plan(Rules=[]), "BackupPlan: Rules"),
+        ({**plan(), **plan_selection(Resources=["orders"])}, "Invalid ARN"),
+        ({**plan(), **plan_selection(Tags=[])}, "BackupSelection: Tags"),
+        ({"Plan": {"Type": "AWS::Backup::BackupPlan", "Properties": {}}}, "[BackupPlan] not found"),
+    ],
+)
+def test_the_rules_of_the_api_hold_for_plans_in_templates(
+    stacks: Stacks, clients: Callable[..., Any], resources: dict[str, Any], reason: str
+) -> None:
+    assert stacks.deploy(resources) == "ROLLBACK_COMPLETE"
+
+    assert reason in stacks.reasons()
+    assert clients("backup").list_backup_plans()["BackupPlansList"] == []
+
+
+def test_a_failed_update_leaves_the_plan_as_it_was(stacks: Stacks, clients: Callable[..., Any]) -> None:
+    stacks.deploy({**plan(), **plan_selection()})
+    before = only_plan(clients("backup"))["BackupPlan"]
+
+    assert stacks.deploy({**plan(rule(StartWindowMinutes=5)), **plan_selection()}) == "UPDATE_ROLLBACK_COMPLETE"
+
+    assert "StartWindowMinutes" in stacks.reasons()
+    assert only_plan(clients("backup"))["BackupPlan"] == before
+    assert only_selection(clients("backup"))["BackupSelection"]["SelectionName"] == "s-one"
+
+
 # Tables.
 
 
