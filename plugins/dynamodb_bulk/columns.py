@@ -39,6 +39,8 @@ from dynamodb_bulk.values import (
 
 # What the hash of a whole number or decimal fraction needs no Decimal for. At most 36 digits, so none is lost.
 _PLAIN_NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]{0,17}))(?:\.([0-9]{0,17}[1-9])?0*)?", re.ASCII)
+# A column, each cell with a line end behind it, whose numbers are all as they are stored already.
+_NORMAL_NUMBERS = re.compile(r"(?:(?:-?[1-9][0-9]{0,17}|0|-?(?:0|[1-9][0-9]{0,17})\.[0-9]{0,16}[1-9])?\n)*+", re.ASCII)
 _UTC_FORMAT = "%Y-%m-%dT%H:%M:%S%z"
 _UTC = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z")
 _CHARACTER_BYTES = 4
@@ -178,7 +180,7 @@ class RowConverter:
     def _texts(self, cells: _Cells, given: Sequence[str]) -> Sequence[str]:
         """Return a column normalised; an empty cell stays empty."""
         texts = given
-        if cells.normalise is not None:
+        if cells.normalise is not None and not (cells.normalise is _number and _are_normal_numbers(given)):
             try:
                 texts = list(map(cells.normalise, given))
             except BadValueError as error:
@@ -271,6 +273,13 @@ def _normaliser(column: Column) -> Callable[[str], str] | None:
 
 def _cached(normalise: Callable[[str], str]) -> Callable[[str], str]:
     return lru_cache(maxsize=8192)(lambda text: normalise(text.strip()) if text.strip() else "")
+
+
+def _are_normal_numbers(texts: Sequence[str]) -> bool:
+    """Tell whether ``_number`` would leave all of them as they are, at a tenth of the cost of asking it."""
+    joined = "\n".join([*texts, ""])
+    # A cell with a line end in it would pass for two.
+    return _NORMAL_NUMBERS.fullmatch(joined) is not None and joined.count("\n") == len(texts)
 
 
 def _number(text: str) -> str:

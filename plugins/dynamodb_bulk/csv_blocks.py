@@ -10,6 +10,8 @@ NUL bytes, a record longer than the block) the records are read line by line, by
 import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
+from operator import attrgetter
 from typing import NamedTuple
 
 from dynamodb_bulk.csv_rows import (
@@ -21,10 +23,12 @@ from dynamodb_bulk.csv_rows import (
     read_records,
     take_header,
 )
+from dynamodb_bulk.garbage import collector_paused
 from dynamodb_bulk.schema import TableSchema
 
 BLOCK_BYTES = 256 * 1024
 _PREVIEW_BYTES = 16 * 1024
+_LINES_READ = attrgetter("line_num")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -196,23 +200,17 @@ class CsvBlocks:
             return None
         try:
             texts = list(io.StringIO(data.decode("utf-8"), newline=""))
-            rows = list(csv.reader(texts, delimiter=self._delimiter, strict=True))
+            reader = csv.reader(texts, delimiter=self._delimiter, strict=True)
+            with collector_paused:
+                # After each record the reader is asked how many lines it has read.
+                read = list(zip(reader, map(_LINES_READ, repeat(reader)), strict=False))
         except (UnicodeDecodeError, csv.Error):
             return None
+        rows = [row for row, _ in read]
         lines: Sequence[int] = range(self.next_line, self.next_line + len(rows))
         if len(rows) != len(texts):
-            lines = self._line_numbers(texts)
+            lines = [self.next_line, *(self.next_line + end for _, end in read[:-1])]
         return Block(rows, lines, texts, self.next_line, len(data))
-
-    def _line_numbers(self, texts: list[str]) -> list[int]:
-        """Return the line on which each record of a block starts, where some have several lines."""
-        reader = csv.reader(texts, delimiter=self._delimiter, strict=True)
-        numbers = []
-        next_line = self.next_line
-        for _ in reader:
-            numbers.append(next_line)
-            next_line = self.next_line + reader.line_num
-        return numbers
 
     def _read_carefully(self, until: int) -> list[Record]:
         """Read records line by line up to the first one that ends at or behind `until`."""

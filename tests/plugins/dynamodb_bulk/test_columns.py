@@ -148,3 +148,12 @@ def test_rows_of_another_width_are_rejected_alone(width: int) -> None:
 
 def test_a_request_is_what_batch_write_item_takes() -> None:
     assert encode({"k": {"S": 'é"'}}) == '{"PutRequest":{"Item":{"k":{"S":"é\\""}}}}'.encode()
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [["5", "-7.25", "0", ""], ["5\n7"], ["1", "2\n3"], ["\n2", "1"], ["1\n"], ["-0"], ["1.10"], ["1" * 18], ["1" * 19]],
+)
+def test_a_column_of_normal_numbers_is_told_from_what_only_looks_so(numbers: list[str]) -> None:
+    row = ("a", "1", "t", "f", "1", "2026-11-01", "2026-11-01T07:01:26Z", "o")
+    check(SCHEMAS[0], [(f"k{place}", *row[1:4], number, *row[5:]) for place, number in enumerate(numbers)])
