@@ -59,6 +59,17 @@ class TableAlreadyExists(TableError):
         return f"Table already exists: {self.table_name} ({self.region}). Restore to a new name, or delete it."
 
 
+class TableProtected(TableError):
+    """The table has deletion protection."""
+
+    def __init__(self, table_name: str) -> None:
+        super().__init__(table_name)
+        self.table_name = table_name
+
+    def __str__(self) -> str:
+        return f"Table {self.table_name} has deletion protection. Turn that off to delete it."
+
+
 class EncryptionKeyNotFound(TableError):
     """The customer key named for a restored table does not exist."""
 
@@ -266,6 +277,20 @@ def finish_restore(account_id: str, region: str, target_table_name: str, *, now:
     """
     with state_lock:
         table_status.mark_restored(_table(account_id, region, target_table_name))
+
+
+def delete_table(account_id: str, region: str, table_name: str) -> None:
+    """Delete a table, as DynamoDB's DeleteTable does.
+
+    Raises:
+        TableNotFound: No such table.
+        TableProtected: It has deletion protection.
+    """
+    with state_lock:
+        table = _table(account_id, region, table_name)
+        if table.deletion_protection_enabled:
+            raise TableProtected(table_name)
+        _backend(account_id, region).delete_table(table.name)
 
 
 def table_exists(account_id: str, region: str, table_name: str) -> bool:

@@ -32,6 +32,8 @@ from local_aws.backup.protected_resources import ProtectedResources
 from local_aws.backup.recovery_points import RecoveryPoints
 from local_aws.backup.region_settings import RegionSettings
 from local_aws.backup.restore_jobs import RestoreJobs
+from local_aws.backup.restore_testing import RestoreTesting
+from local_aws.backup.restore_tests import RestoreTests
 from local_aws.backup.validation import check_kms_key_arn, check_tags, check_vault_name
 from local_aws.backup.vaults import Vault
 from local_aws.clock import CLOCK
@@ -57,6 +59,8 @@ class BackupBackend(MotoBackupBackend):
         self.access_policies = AccessPolicies(self)
         self.backup_jobs = BackupJobs(self)
         self.restore_jobs = RestoreJobs(self)
+        self.restore_testing = RestoreTesting(self)
+        self.restore_tests = RestoreTests(self)
         self.copy_jobs = CopyJobs(self)
         self.global_settings = GlobalSettings(self)
         self.protected_resources = ProtectedResources(self)
@@ -65,6 +69,7 @@ class BackupBackend(MotoBackupBackend):
         self.changes.observe(Events(self).observe)
         self.changes.observe(self.vault_notifications.observe)
         self.changes.observe(self.copy_jobs.observe)
+        self.changes.observe(self.restore_tests.observe)
         self.backup_plans = BackupPlans(self)
         self.lifecycles = Lifecycles(self)
         # Stands for the key behind the alias aws/backup, which AWS makes with an account's first vault.
@@ -246,4 +251,5 @@ class BackupBackend(MotoBackupBackend):
         yield from (point.arn for point in self.recovery_points if point.advanced)
         yield from (plan.arn for plan in self.backup_plans.existing())
         yield from (hold.arn for hold in self.legal_holds)
+        yield from (plan.arn for plan in self.restore_testing)
         yield from (plan.report_plan_arn for plan in self.report_plans.values())

@@ -23,6 +23,7 @@ from local_aws.backup.protection_responses import ProtectionResponse
 from local_aws.backup.recovery_points import RecoveryPoint
 from local_aws.backup.region_settings import OptInChange
 from local_aws.backup.restore_jobs import RestoreJob, RestoreRequest, normalise_metadata
+from local_aws.backup.restore_testing_responses import RestoreTestingResponse
 from local_aws.backup.states import RESOURCE_TYPE, BackupJobState, RestoreJobStatus
 from local_aws.backup.validation import (
     MIN_START_WINDOW_MINUTES,
@@ -41,6 +42,7 @@ class BackupResponse(
     NotificationsResponse,
     PlansResponse,
     ProtectionResponse,
+    RestoreTestingResponse,
     BackupHandler,
 ):
     """Handler of all requests to AWS Backup. Operations are named as boto3 names them."""
@@ -321,7 +323,7 @@ class BackupResponse(
 
         def matches(job: RestoreJob) -> bool:
             return (
-                wanted(ByStatus=job.status, ByRestoreTestingPlanArn=None)
+                wanted(ByStatus=job.status, ByRestoreTestingPlanArn=job.test.plan_arn if job.test is not None else None)
                 and created(job.created_at)
                 and completed(job.ended_at)
             )

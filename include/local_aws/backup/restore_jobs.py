@@ -23,6 +23,7 @@ from local_aws.backup.exceptions import (
     ResourceNotFoundException,
 )
 from local_aws.backup.recovery_points import USABLE, RecoveryPoint
+from local_aws.backup.restore_tests import RestoreTest
 from local_aws.backup.states import RESOURCE_TYPE, RESTORE_JOB_OVER, RecoveryPointStatus, RestoreJobStatus
 from local_aws.backup.validation import check_choice, check_kms_key_arn, check_table_name, require
 from local_aws.clock import CLOCK
@@ -55,7 +56,7 @@ class RestoreRequest:
 
 @dataclass(eq=False)
 class RestoreJob:
-    """One restore job. `fault` is the bad end that was ordered for it, if any."""
+    """One restore job. `fault` is the bad end that was ordered for it, `test` the restore test it is for, if any."""
 
     job_id: str
     sequence: int
@@ -68,6 +69,7 @@ class RestoreJob:
     status_message: str | None = None
     ended_at: datetime | None = None
     table_arn: str | None = None
+    test: RestoreTest | None = None
 
     @property
     def over(self) -> bool:
@@ -101,6 +103,7 @@ class RestoreJob:
             "CreatedResourceArn": self.table_arn if self.status is RestoreJobStatus.COMPLETED else None,
             "ResourceType": RESOURCE_TYPE,
             "IsParent": False,
+            **(self.test.to_result() if self.test is not None else {}),
         }
 
 
@@ -131,8 +134,13 @@ class RestoreJobs:
             raise ResourceNotFoundException(f"Restore job {job_id} does not exist.")
         return job
 
-    def start(self, request: RestoreRequest, token: str | None) -> RestoreJob:
+    def start(self, request: RestoreRequest, token: str | None, *, test: RestoreTest | None = None) -> RestoreJob:
         """Accept a restore job, or return the one that the same token started.
+
+        Args:
+            request: What to restore, and how.
+            token: The IdempotencyToken, if any.
+            test: The restore test that it is for, if any.
 
         Raises:
             ResourceNotFoundException: No such recovery point, or it is being deleted.
@@ -155,6 +163,7 @@ class RestoreJobs:
             created_at=now,
             expected_seconds=SETTINGS.restore_seconds,
             fault=FAULTS.take("StartRestoreJob", point.table_name),
+            test=test,
         )
         self._jobs[job.job_id] = job
         if token is not None:

@@ -69,7 +69,8 @@ class Selection:
 
     def chooses(self, arn: str, tags: Mapping[str, str]) -> bool:
         """Tell whether it chooses a resource of this ARN and these tags."""
-        if RESTORE_TEST_TAG in tags or any(_fits(pattern, arn) for pattern in self.not_resources):
+        for_a_test = RESTORE_TEST_TAG in tags or arn.rpartition("/")[2].startswith(RESTORE_TEST_TAG)
+        if for_a_test or any(_fits(pattern, arn) for pattern in self.not_resources):
             return False
         wanted = (not self.resources and not self.any_tag) or (
             any(_fits(pattern, arn) for pattern in self.resources)

@@ -82,7 +82,25 @@ _PROTECTION: Final = frozenset(
 )
 """Served by this package: access policies, legal holds and disassociation."""
 
-OURS: Final = _PLANS | _PROTECTION | _VAULTS_JOBS_AND_POINTS
+_RESTORE_TESTING: Final = frozenset(
+    {
+        "CreateRestoreTestingPlan",
+        "CreateRestoreTestingSelection",
+        "DeleteRestoreTestingPlan",
+        "DeleteRestoreTestingSelection",
+        "GetRestoreTestingInferredMetadata",
+        "GetRestoreTestingPlan",
+        "GetRestoreTestingSelection",
+        "ListRestoreTestingPlans",
+        "ListRestoreTestingSelections",
+        "PutRestoreValidationResult",
+        "UpdateRestoreTestingPlan",
+        "UpdateRestoreTestingSelection",
+    }
+)
+"""Served by this package: restore testing."""
+
+OURS: Final = _PLANS | _PROTECTION | _RESTORE_TESTING | _VAULTS_JOBS_AND_POINTS
 """Served by this package."""
 
 MOTOS: Final = frozenset(

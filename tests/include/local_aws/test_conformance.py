@@ -186,6 +186,45 @@ def copy_of(point, destination):
     }
 
 
+TESTING_PLAN = {
+    "RestoreTestingPlanName": "tests",
+    "ScheduleExpression": "cron(0 * * * ? *)",
+    "RecoveryPointSelection": {
+        "Algorithm": "LATEST_WITHIN_WINDOW",
+        "IncludeVaults": ["*"],
+        "RecoveryPointTypes": ["SNAPSHOT"],
+    },
+}
+TESTING_SELECTION = {
+    "RestoreTestingSelectionName": "tables",
+    "ProtectedResourceType": "DynamoDB",
+    "IamRoleArn": ROLE,
+    "ProtectedResourceArns": [TABLE_ARN],
+    "ValidationWindowHours": 1,
+}
+
+
+def judge_restore_testing(aws, point):
+    plan, selection = {"RestoreTestingPlanName": "tests"}, {"RestoreTestingSelectionName": "tables"}
+    call(aws, "CreateRestoreTestingPlan", RestoreTestingPlan=TESTING_PLAN)
+    call(aws, "UpdateRestoreTestingPlan", **plan, RestoreTestingPlan={"StartWindowHours": 1})
+    call(aws, "GetRestoreTestingPlan", **plan)
+    call(aws, "ListRestoreTestingPlans")
+    call(aws, "CreateRestoreTestingSelection", **plan, RestoreTestingSelection=TESTING_SELECTION)
+    update = {"ValidationWindowHours": 2}
+    call(aws, "UpdateRestoreTestingSelection", **plan, **selection, RestoreTestingSelection=update)
+    call(aws, "GetRestoreTestingSelection", **plan, **selection)
+    call(aws, "ListRestoreTestingSelections", **plan)
+    call(aws, "GetRestoreTestingInferredMetadata", **point)
+    aws.wait(3600 + 2 * aws.job_seconds)
+    job_id = call(aws, "ListRestoreJobs")["RestoreJobs"][0]["RestoreJobId"]
+    call(aws, "PutRestoreValidationResult", RestoreJobId=job_id, ValidationStatus="SUCCESSFUL")
+    call(aws, "DescribeRestoreJob", RestoreJobId=job_id)
+    call(aws, "DeleteRestoreTestingSelection", **plan, **selection)
+    call(aws, "DeleteRestoreTestingPlan", **plan)
+    aws.wait(3600)
+
+
 def test_every_served_operation_can_succeed_in_the_models_shape(aws, judge):
     plan = {"BackupPlanName": "p", "Rules": [{"RuleName": "r", "TargetBackupVaultName": aws.vault}]}
     channel = {"S3BucketName": "reports"}
@@ -243,6 +282,7 @@ def test_every_served_operation_can_succeed_in_the_models_shape(aws, judge):
         call(aws, "ListRestoreJobsByProtectedResource", ResourceArn=TABLE_ARN)
         aws.wait(aws.job_seconds / 10)
     call(aws, "GetRestoreJobMetadata", RestoreJobId=restore)
+    judge_restore_testing(aws, point)
 
     call(aws, "DescribeRecoveryPoint", **point)
     call(aws, "GetRecoveryPointRestoreMetadata", **point)
@@ -366,6 +406,16 @@ BAD_PAGE = {"NextToken": "nonsense"}
         ("UpdateGlobalSettings", {"GlobalSettings": {"isItRaining": "true"}}),
         ("GetBackupVaultNotifications", {"BackupVaultName": "orders-vault"}),
         ("DescribeRestoreJob", {"RestoreJobId": "none"}),
+        ("PutRestoreValidationResult", {"RestoreJobId": "none", "ValidationStatus": "FAILED"}),
+        ("CreateRestoreTestingPlan", {"RestoreTestingPlan": {**TESTING_PLAN, "ScheduleExpression": "daily"}}),
+        ("GetRestoreTestingPlan", {"RestoreTestingPlanName": "none"}),
+        ("UpdateRestoreTestingPlan", {"RestoreTestingPlanName": "none", "RestoreTestingPlan": {}}),
+        ("DeleteRestoreTestingPlan", {"RestoreTestingPlanName": "none"}),
+        ("ListRestoreTestingSelections", {"RestoreTestingPlanName": "none"}),
+        (
+            "CreateRestoreTestingSelection",
+            {"RestoreTestingPlanName": "none", "RestoreTestingSelection": TESTING_SELECTION},
+        ),
         ("GetRestoreJobMetadata", {"RestoreJobId": "none"}),
         ("ListRestoreJobs", {"ByStatus": "DONE"}),
         ("ListRestoreJobsByProtectedResource", {"ResourceArn": TABLE_ARN, "ByStatus": "DONE"}),
