@@ -28,7 +28,7 @@ from botocore.exceptions import ClientError
 from dynamodb_bulk.errors import LoadDeadlineError, LoadStalledError, TableMissingError, WriteRefusedError
 from dynamodb_bulk.pacing import Governor, Pacer
 from dynamodb_bulk.patience import TRANSPORT_ERRORS, Effects, error_code, is_retryable, is_throttling
-from dynamodb_bulk.wire import Transport
+from dynamodb_bulk.transport import Transport
 
 MAX_BATCH_ITEMS = 25
 

@@ -20,7 +20,8 @@ from dynamodb_bulk.errors import BulkError, TableMissingError
 from dynamodb_bulk.garbage import collector_paused
 from dynamodb_bulk.patience import Effects, error_code
 from dynamodb_bulk.read_pace import ReadPace
-from dynamodb_bulk.wire import Transport, open_transport
+from dynamodb_bulk.transport import Transport
+from dynamodb_bulk.wire import open_transport
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

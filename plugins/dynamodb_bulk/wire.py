@@ -21,47 +21,30 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import time as wall_clock
 from types import TracebackType
-from typing import Any, Protocol, Self, cast
+from typing import Any, Self, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import orjson
-from botocore import UNSIGNED, xform_name
+from botocore import UNSIGNED
 from botocore.awsrequest import AWSPreparedRequest, HeadersDict
 from botocore.client import BaseClient
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ChecksumError, ClientError
 from botocore.parsers import ResponseParserError
 
-from dynamodb_bulk.errors import CallDeadlineError, UnknownSignatureError
+from dynamodb_bulk.errors import UnknownSignatureError
 from dynamodb_bulk.links import Answer, Link, open_link
-from dynamodb_bulk.patience import TRANSPORT_ERRORS, Effects, error_code, full_jitter, is_retryable
+from dynamodb_bulk.patience import Effects, error_code
 from dynamodb_bulk.signing import Signed, Signer
+from dynamodb_bulk.transport import ClientTransport, Patient, Transport
 
 EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "UnrecognizedClientException"})
 
 _FIRST_ERROR = 300
-_FIRST_PAUSE = 0.05
-_LONGEST_PAUSE = 10.0
 _NO_LIMIT = 86_400.0
 _SHOWN_BYTES = 200
 _UNSIGNED = Signed(b"", None)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-class Transport(Protocol):
-    """Calls DynamoDB's operations with JSON bodies; may be used by many threads at once."""
-
-    def attempt(self, operation: str, body: bytes, *, timeout: float | None = None) -> bytes:
-        """Call an operation once, see :meth:`Wire.attempt`."""
-        ...
-
-    def call(self, operation: str, body: bytes, *, deadline: float | None = None) -> bytes:
-        """Call an operation until it comes through, see :meth:`Wire.call`."""
-        ...
-
-    def close(self) -> None:
-        """Close the connections that idle."""
-        ...
 
 
 def open_transport(client: Any, *, pool: int = 8, effects: Effects | None = None) -> Transport:
@@ -77,53 +60,6 @@ def open_transport(client: Any, *, pool: int = 8, effects: Effects | None = None
     return ClientTransport(client, effects=effects)
 
 
-class _Patient:
-    """Repeats attempts; what is repeated is for the subclass to say."""
-
-    def __init__(self, effects: Effects | None) -> None:
-        self._effects = effects or Effects()
-
-    def attempt(self, operation: str, body: bytes, *, timeout: float | None = None) -> bytes:
-        """Call an operation once."""
-        raise NotImplementedError
-
-    def call(self, operation: str, body: bytes, *, deadline: float | None = None) -> bytes:
-        """Call an operation until it comes through, with full-jitter pauses between the attempts.
-
-        Repeated is what passes by itself: throttling, a server's error, a lost connection, a damaged answer.
-        Only operations that may safely run twice should be called so.
-
-        Args:
-            operation: the operation's name, such as ``Scan``.
-            body: the request as JSON.
-            deadline: the moment, by the clock of `effects`, at which to give up; None to go on for ever.
-
-        Returns:
-            The answer's body.
-
-        Raises:
-            CallDeadlineError: the deadline has come; its cause is the last failure.
-            botocore.exceptions.ClientError: AWS refused the call for good.
-        """
-        effects = self._effects
-        fruitless = 0
-        while True:
-            left = None if deadline is None else deadline - effects.clock()
-            try:
-                return self.attempt(operation, body, timeout=left)
-            except (ClientError, *TRANSPORT_ERRORS) as error:
-                if not is_retryable(error):
-                    raise
-                fruitless += 1
-                pause = full_jitter(fruitless, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE, draw=effects.draw)
-                if deadline is not None and effects.clock() + pause >= deadline:
-                    raise CallDeadlineError(
-                        f"{operation} did not come through in {fruitless} attempts before its deadline; the last "
-                        f"failure: {error}. Check the endpoint and the table's capacity, or allow more time."
-                    ) from error
-                effects.sleep(pause)
-
-
 @dataclass(frozen=True, slots=True)
 class _Route:
     """Where and how requests of one operation go."""
@@ -135,7 +71,7 @@ class _Route:
     event: str
 
 
-class Wire(_Patient):
+class Wire(Patient):
     """Sends signed JSON to DynamoDB over connections of its own; may be used by many threads at once.
 
     Args:
@@ -352,27 +288,6 @@ class _Prepared(AWSPreparedRequest):
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self.get(), name, value)
-
-
-class ClientTransport(_Patient):
-    """The same calls through an object with a client's methods; parses and builds what it must.
-
-    Args:
-        client: has a method for each operation, such as ``batch_write_item``.
-        effects: clock, sleep and chance of :meth:`call`.
-    """
-
-    def __init__(self, client: Any, *, effects: Effects | None = None) -> None:
-        super().__init__(effects)
-        self._client = client
-
-    def attempt(self, operation: str, body: bytes, *, timeout: float | None = None) -> bytes:
-        """Call an operation once; `timeout` is left to the client."""
-        answer = getattr(self._client, xform_name(operation))(**orjson.loads(body))
-        return orjson.dumps({name: value for name, value in answer.items() if name != "ResponseMetadata"})
-
-    def close(self) -> None:
-        """Leave the connections to the client."""
 
 
 def _check_crc32(answer: Answer) -> None:

@@ -20,7 +20,7 @@ from dynamodb_bulk.batches import (
 from dynamodb_bulk.columns import encode
 from dynamodb_bulk.errors import LoadDeadlineError, LoadStalledError, TableMissingError, WriteRefusedError
 from dynamodb_bulk.patience import Effects
-from dynamodb_bulk.wire import ClientTransport
+from dynamodb_bulk.transport import ClientTransport
 
 Item = tuple[list[int], list[bytes]]
 

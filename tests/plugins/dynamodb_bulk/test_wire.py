@@ -31,7 +31,7 @@ from moto import mock_aws
 
 from dynamodb_bulk.errors import CallDeadlineError, UnknownSignatureError
 from dynamodb_bulk.patience import Effects, is_retryable, is_throttling
-from dynamodb_bulk.wire import ClientTransport, Wire, open_transport
+from dynamodb_bulk.wire import Wire, open_transport
 
 Reply = tuple[int, bytes, dict[str, str]]
 GOOD = b'{"UnprocessedItems":{}}'
@@ -369,20 +369,6 @@ def test_a_mocked_client_stays_mocked() -> None:
         assert orjson.loads(wire.call("Scan", b'{"TableName":"orders"}'))["Items"] == [{"k": {"S": "é"}}]
         with pytest.raises(one.exceptions.ResourceNotFoundException):
             wire.call("Scan", b'{"TableName":"nothing"}')
-
-
-def test_an_object_with_a_clients_methods_is_a_transport_too() -> None:
-    class Cache:
-        def batch_write_item(self, **request: Any) -> Any:
-            self.request = request
-            return {"UnprocessedItems": {}, "ResponseMetadata": {"HTTPHeaders": object()}}
-
-    cache = Cache()
-    transport = open_transport(cache)
-    assert isinstance(transport, ClientTransport)
-    assert transport.attempt("BatchWriteItem", BODY) == GOOD
-    assert cache.request == orjson.loads(BODY)
-    transport.close()
 
 
 @pytest.fixture(scope="module")
