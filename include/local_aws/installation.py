@@ -4,6 +4,7 @@ from moto.backup.models import backup_backends
 
 from local_aws import moto_fixes, tables, timeline
 from local_aws.access import enforcement
+from local_aws.backup import dynamodb_view
 from local_aws.backup.models import BackupBackend
 from local_aws.clock import CLOCK
 
@@ -18,3 +19,4 @@ def install() -> None:
     tables.use_clock(CLOCK.now)
     timeline.install()
     enforcement.install()
+    dynamodb_view.install()

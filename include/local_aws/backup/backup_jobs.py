@@ -171,6 +171,10 @@ class BackupJobs:
         since = CLOCK.now() - LISTED_FOR
         return (job for job in list(self._jobs.values()) if job.created_at >= since)
 
+    def is_busy_with(self, resource_arn: str) -> bool:
+        """Tell whether a job has begun to back a resource up and is not over."""
+        return resource_arn in self._in_hand
+
     def get(self, job_id: str) -> BackupJob:
         """Return a job.
 
