@@ -38,6 +38,9 @@ DEFAULT_COMPLETE_WINDOW: Final = timedelta(days=7)
 LISTED_FOR: Final = timedelta(days=30)
 """How long a job stays in lists, see https://docs.aws.amazon.com/aws-backup/latest/devguide/API_ListBackupJobs.html."""
 
+RETRY_AFTER: Final = timedelta(minutes=10)
+"""See `StartWindowMinutes` in https://docs.aws.amazon.com/aws-backup/latest/devguide/API_BackupRule.html."""
+
 PENDING_FROM: Final = 0.1
 RUNNING_FROM: Final = 0.25
 ABORT_TAKES: Final = 0.1
@@ -278,6 +281,10 @@ class BackupJobs:
 
     def _give_turn(self, job: BackupJob, at: datetime) -> None:
         try:
+            if tables.table_state(self._backend.account_id, self._backend.region_name, job.table_name) != "ACTIVE":
+                # DynamoDB backs up no table that is being restored; AWS Backup tries again within the start window.
+                self._backend.agenda.add(at + RETRY_AFTER, lambda when: self._try_again(job, when))
+                return
             job.snapshot = snapshot = tables.snapshot_table(
                 self._backend.account_id,
                 self._backend.region_name,
@@ -295,6 +302,10 @@ class BackupJobs:
         self._at(job, RUNNING_FROM, at, lambda when: self._run(job, when))
         self._at(job, 1.0, at, lambda when: self._finish(job, when), snapshot=snapshot)
         self._backend.agenda.add(job.complete_by, lambda when: self._expire_if_late(job, when))
+
+    def _try_again(self, job: BackupJob, at: datetime) -> None:
+        if not job.over and job.state is not BackupJobState.ABORTING:
+            self._queue(job, at)
 
     def _at(
         self,

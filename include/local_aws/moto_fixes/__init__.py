@@ -12,6 +12,7 @@ from local_aws.moto_fixes import (
     request_overhead,
     scan_segments,
     table_status,
+    table_times,
 )
 
 
@@ -29,6 +30,7 @@ def install() -> None:
         reads,
         batch_write,
         table_status,
+        table_times,
     ):
         cure.install()
 

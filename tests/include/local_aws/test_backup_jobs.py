@@ -451,3 +451,30 @@ def test_jobs_belong_to_their_region(aws, clients):
 def test_the_states_are_the_models(aws):
     model = aws.backup.meta.service_model
     assert {state.value for state in BackupJobState} == set(model.shape_for("BackupJobState").enum)
+
+
+def test_a_table_that_is_being_restored_is_backed_up_after_that(aws):
+    arn = aws.recovery_point()
+    control.configure(restore_seconds=900)
+    aws.restore(arn)
+    aws.wait(200)
+    job_id = aws.start("orders-restored")["BackupJobId"]
+    aws.wait(600)
+    assert aws.state(job_id) == "CREATED"
+    aws.wait(600)
+    assert aws.state(job_id) == "CREATED"
+    aws.wait()
+    assert aws.state(job_id) == "COMPLETED"
+    aws.restore(aws.job(job_id)["RecoveryPointArn"], "again")
+    aws.wait(900)
+    assert aws.orders("again") == ["A", "B"]
+
+
+def test_a_table_that_is_restored_for_too_long_is_not_backed_up(aws):
+    arn = aws.recovery_point()
+    control.configure(restore_seconds=7200)
+    aws.restore(arn)
+    aws.wait(1500)
+    job_id = aws.start("orders-restored", StartWindowMinutes=60)["BackupJobId"]
+    aws.wait(3600)
+    assert aws.state(job_id) == "EXPIRED"

@@ -156,3 +156,12 @@ def test_a_failure_does_not_stop_time(bare_aws, ticker):
     agenda_of().add(after(0.02), lambda _at: ran.set())
     assert ran.wait(5)
     assert ticker.is_alive()
+
+
+def test_tables_and_their_backups_are_dated_by_the_clock(bare_aws):
+    bare_aws.wait(timedelta(days=400).total_seconds())
+    bare_aws.make_table()
+    backup = bare_aws.dynamodb.create_backup(TableName="orders", BackupName="native")["BackupDetails"]
+    table = bare_aws.dynamodb.describe_table(TableName="orders")["Table"]
+    now = bare_aws.now + timedelta(days=400)
+    assert (table["CreationDateTime"], backup["BackupCreationDateTime"]) == (now, now)
