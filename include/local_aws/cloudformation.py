@@ -22,7 +22,7 @@ from local_aws.moto_fixes.cfn_stacks import TemplateError
 
 _TYPE: Final = "AWS::Backup::BackupVault"
 _SERVED: Final = frozenset(
-    {"AccessPolicy", "BackupVaultName", "BackupVaultTags", "EncryptionKeyArn", "LockConfiguration"}
+    {"AccessPolicy", "BackupVaultName", "BackupVaultTags", "EncryptionKeyArn", "LockConfiguration", "Notifications"}
 )
 
 
@@ -146,6 +146,7 @@ def _apply(backend: Any, name: str, before: Mapping[str, Any], after: Mapping[st
         backend.tag_resource(arn, dict(tags))
     _apply_lock(backend, name, before.get("LockConfiguration"), after.get("LockConfiguration"))
     _apply_access_policy(backend, name, before.get("AccessPolicy"), after.get("AccessPolicy"))
+    _apply_notifications(backend, name, before.get("Notifications"), after.get("Notifications"))
 
 
 def _apply_lock(backend: Any, name: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> None:
@@ -159,11 +160,16 @@ def _apply_lock(backend: Any, name: str, before: Mapping[str, Any] | None, after
 def _apply_access_policy(backend: Any, name: str, before: Any, after: Any) -> None:
     if after == before:
         return
-    if not hasattr(backend, "put_backup_vault_access_policy"):
-        raise TemplateError(
-            f"The local AWS does not serve vault access policies yet: leave AccessPolicy of {name} out."
-        )
     if after is None:
-        backend.delete_backup_vault_access_policy(name)
+        backend.access_policies.delete(name)
     else:
-        backend.put_backup_vault_access_policy(name, json.dumps(after, default=str))
+        backend.access_policies.put(name, json.dumps(after, default=str))
+
+
+def _apply_notifications(
+    backend: Any, name: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
+) -> None:
+    if after is not None and after != before:
+        backend.vault_notifications.put(name, after.get("SNSTopicArn"), after.get("BackupVaultEvents", []))
+    elif after is None and before is not None:
+        backend.vault_notifications.delete(name)

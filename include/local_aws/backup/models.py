@@ -189,12 +189,6 @@ class BackupBackend(MotoBackupBackend):
         vault.unlock()
         self.changes.report(vault, CLOCK.now())
 
-    def put_backup_vault_access_policy(self, backup_vault_name: str, policy: str) -> None:
-        self.access_policies.put(backup_vault_name, policy)
-
-    def delete_backup_vault_access_policy(self, backup_vault_name: str) -> None:
-        self.access_policies.delete(backup_vault_name)
-
     def put_tags(self, resource_arn: str, tags: Mapping[str, str]) -> None:
         """Add tags to a resource without asking whether a caller may."""
         if tags:

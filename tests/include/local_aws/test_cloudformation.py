@@ -107,6 +107,47 @@ def test_a_vault_is_updated_in_place(stacks: Stacks, clients: Callable[..., Any]
     assert vault_tags(backup) == {"same": "2", "by-hand": "1"}
 
 
+def vault_protection(backup: Any) -> dict[str, Any]:
+    def answer(call: str, member: str) -> Any:
+        try:
+            return getattr(backup, call)(BackupVaultName="v-one").get(member)
+        except backup.exceptions.ResourceNotFoundException:
+            return None
+
+    policy = answer("get_backup_vault_access_policy", "Policy")
+    return {
+        "deny": None if policy is None else json.loads(policy)["Statement"][0]["Action"],
+        "topic": answer("get_backup_vault_notifications", "SNSTopicArn"),
+        "locked": answer("describe_backup_vault", "Locked"),
+        "for good at": answer("describe_backup_vault", "LockDate"),
+    }
+
+
+def test_a_vaults_protection_is_made_updated_and_taken_away(stacks: Stacks, clients: Callable[..., Any]) -> None:
+    def policy(action: str) -> dict[str, Any]:
+        statement = {"Effect": "Deny", "Principal": "*", "Action": action, "Resource": "*"}
+        return {"AccessPolicy": {"Version": "2012-10-17", "Statement": [statement]}}
+
+    def notifications(topic: str) -> dict[str, Any]:
+        return {"Notifications": {"SNSTopicArn": topic, "BackupVaultEvents": ["BACKUP_JOB_COMPLETED"]}}
+
+    backup = clients("backup")
+    topics = [clients("sns").create_topic(Name=name)["TopicArn"] for name in ("one", "two")]
+    lock = {"LockConfiguration": {"MinRetentionDays": 7}}
+
+    stacks.deploy(vault(**policy("backup:DeleteRecoveryPoint"), **notifications(topics[0]), **lock))
+    made = vault_protection(backup)
+    status = stacks.deploy(vault(**policy("backup:DeleteBackupVault"), **notifications(topics[1]), **lock))
+    updated = vault_protection(backup)
+    stacks.deploy(vault())
+
+    assert status == "UPDATE_COMPLETE"
+    governed = {"locked": True, "for good at": None}
+    assert made == {"deny": "backup:DeleteRecoveryPoint", "topic": topics[0], **governed}
+    assert updated == {"deny": "backup:DeleteBackupVault", "topic": topics[1], **governed}
+    assert vault_protection(backup) == {"deny": None, "topic": None, "locked": False, "for good at": None}
+
+
 def test_a_renamed_vault_is_a_new_one(stacks: Stacks, clients: Callable[..., Any]) -> None:
     stacks.deploy(vault())
 
@@ -131,7 +172,9 @@ def test_a_replaced_vault_can_be_retained(stacks: Stacks, clients: Callable[...,
     ("properties", "reason"),
     [
         ({"BackupVaultName": "v!"}, "v!"),
-        ({"Notifications": {}}, "does not apply these properties of AWS::Backup::BackupVault: Notifications"),
+        ({"Color": "red"}, "does not apply these properties of AWS::Backup::BackupVault: Color"),
+        ({"Notifications": {"BackupVaultEvents": ["BACKUP_JOB_COMPLETED"]}}, "SNSTopicArn"),
+        ({"AccessPolicy": {"Version": "2012-10-17", "Statement": [{"Effect": "Deny"}]}}, "Principal"),
         ({"LockConfiguration": {"MinRetentionDays": 0}}, "MinRetentionDays"),
     ],
 )
