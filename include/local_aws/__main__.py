@@ -5,6 +5,7 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from threading import Event
 from typing import Final
 
@@ -16,6 +17,7 @@ SETTING_OPTIONS: Final = {
     "restore_seconds": (4.0, "how long a restore job takes"),
     "copy_seconds": (4.0, "how long a copy job takes"),
     "delete_seconds": (1.0, "how long a recovery point stays DELETING"),
+    "list_lag": (0.0, "leave new jobs and recovery points out of lists for so long"),
     "snapshot_skew": (0.0, "leave out of a backup what was written this many seconds before its request"),
     "start_backup_reply_delay": (0.0, "keep back the reply to an accepted StartBackupJob"),
 }
@@ -36,9 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             copy_seconds=options.copy_seconds,
             delete_seconds=options.delete_seconds,
             snapshot_skew_seconds=options.snapshot_skew,
+            list_lag_seconds=options.list_lag,
             start_backup_reply_delay_seconds=options.start_backup_reply_delay,
             enforce_iam=options.enforce_iam,
         )
+        if options.faults is not None:
+            control.order_faults_of(options.faults)
         if options.speed != 1:
             control.set_clock_speed(options.speed)
         server = LocalAwsServer(options.host, options.port)
@@ -71,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--enforce-iam", action="store_true", help="let callers and jobs do only what their policies allow"
+    )
+    parser.add_argument(
+        "--faults", type=Path, metavar="FILE", help='begin with a bad day: JSON, {"faults": [...]}, as POST takes them'
     )
     parser.add_argument("--verbose", action="store_true", help="log every request")
     return parser

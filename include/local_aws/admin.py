@@ -7,8 +7,8 @@
                             ``{"mode": "manual"|"real"}``
 ``GET  /local-aws/settings``  all settings
 ``POST /local-aws/settings``  some of them, by name
-``GET  /local-aws/faults``    those that wait for a job
-``POST /local-aws/faults``    ``{"operation", "end_state", "message", "table", "count", "message_category"}``
+``GET  /local-aws/faults``    those that still wait for a job, a call or a restore
+``POST /local-aws/faults``    one more, see `local_aws.control.order_fault`
 ``DELETE /local-aws/faults``  forget them
 ==========================  ===========================================================================
 """
@@ -21,7 +21,6 @@ from typing import Any, Final
 from werkzeug.wrappers import Request, Response
 
 from local_aws import control
-from local_aws.faults import FAULTS
 from local_aws.settings import SETTINGS
 
 PREFIX: Final = "/local-aws/"
@@ -142,18 +141,14 @@ def _post_settings(body: Mapping[str, Any]) -> Reply:
 
 
 def _get_faults(_body: Mapping[str, Any]) -> Reply:
-    return {"faults": FAULTS.as_list()}
+    return {"faults": control.faults()}
 
 
 def _post_faults(body: Mapping[str, Any]) -> Reply:
-    _known(body, "operation", "end_state", "message", "table", "count", "message_category")
-    for name in ("operation", "end_state"):
-        if name not in body:
-            raise BadAdminRequest(f"{name} is required.")
-    control.inject_fault(**body)
-    return {"faults": FAULTS.as_list()}
+    control.order_fault(body)
+    return {"faults": control.faults()}
 
 
 def _delete_faults(_body: Mapping[str, Any]) -> Reply:
     control.clear_faults()
-    return {"faults": FAULTS.as_list()}
+    return {"faults": control.faults()}

@@ -17,6 +17,7 @@ from werkzeug.exceptions import InternalServerError
 from werkzeug.serving import ThreadedWSGIServer
 
 from local_aws.clock import CLOCK
+from local_aws.request_faults import DROP
 
 LISTEN_QUEUE: Final = 128
 _NO_BODY: Final = frozenset({204, 304})
@@ -85,6 +86,9 @@ class RequestHandler(MotoRequestHandler):
         except Exception:
             log.exception("%s failed", self.requestline)
             status, headers, content = _call(InternalServerError(), environ)
+        if DROP in environ:
+            self.close_connection = True
+            return
         self._send(status, headers, content)
 
     def date_time_string(self, timestamp: float | None = None) -> str:

@@ -1,13 +1,19 @@
 """The levers of the local AWS Backup: for tests in one process, and for the server's own addresses."""
 
+import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from local_aws import tables, timeline
+from local_aws import request_faults, tables, timeline
 from local_aws.agenda import CHANGED
 from local_aws.clock import CLOCK
+from local_aws.data_faults import DATA_FAULTS, DataFault
 from local_aws.faults import FAULTS, Fault
+from local_aws.moto_fixes import write_faults
 from local_aws.moto_fixes.locking import state_lock
+from local_aws.request_faults import REQUEST_FAULTS, RequestFault
 from local_aws.settings import SETTINGS, Settings
 
 
@@ -75,10 +81,80 @@ def inject_fault(
         FAULTS.add(Fault(operation, end_state, message, table, message_category), count)
 
 
+def order_fault(order: Mapping[str, Any]) -> None:
+    """Order a bad day, in the words of the server's own address and of a file of faults.
+
+    Args:
+        order: Its ``kind`` decides about the rest. "throttle", "error", "slow" and "drop" strike calls (see
+            `local_aws.request_faults.RequestFault`; once, if neither count nor share is given); "unprocessed" lets
+            DynamoDB refuse a ``share`` of writes to ``tables``, by a ``seed``; "spoil" makes the next ``count``
+            restored tables wrong (see `local_aws.data_faults.DataFault`); "job", or no kind, lets the next jobs end
+            badly (see `inject_fault`).
+
+    Raises:
+        ValueError: An unknown kind or member, or one out of its range.
+    """
+    kind = order.get("kind", "job")
+    members = {name: value for name, value in order.items() if name != "kind"}
+    try:
+        if kind in request_faults.KINDS:
+            if not {"count", "share"} & set(members):
+                members["count"] = 1
+            REQUEST_FAULTS.add(RequestFault(kind, **members))
+        elif kind == "unprocessed":
+            _refuse_writes(**members)
+        elif kind == "spoil":
+            _spoil_restores(**members)
+        elif kind == "job":
+            inject_fault(**members)
+        else:
+            known = sorted({*request_faults.KINDS, "unprocessed", "spoil", "job"})
+            raise ValueError(f"kind must be one of {known}, got {kind!r}")
+    except TypeError as error:  # a member that is unknown, or missing
+        raise ValueError(f"A fault of kind {kind!r}: {error}") from error
+
+
+def order_faults_of(path: Path) -> None:
+    """Order the faults of a JSON file, ``{"faults": [...]}``, in its order; see `order_fault`.
+
+    Raises:
+        ValueError: Not such a file; names the file.
+        OSError: It cannot be read.
+    """
+    try:
+        for order in json.loads(path.read_text())["faults"]:
+            order_fault(order)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is no file of faults: {error}") from error
+
+
+def _refuse_writes(share: float, tables: list[str] | None = None, seed: int = 0) -> None:
+    if isinstance(share, bool) or not isinstance(share, int | float):
+        raise ValueError(f"share must be a number, got {share!r}")
+    write_faults.refuse_writes(share, tables=None if tables is None else frozenset(tables), seed=seed)
+
+
+def _spoil_restores(count: int = 1, **members: Any) -> None:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ValueError(f"count must be a whole number of one or more, got {count!r}")
+    with state_lock:
+        DATA_FAULTS.add(DataFault(**members), count)
+
+
+def faults() -> list[dict[str, Any]]:
+    """Return the faults that still wait: for a job, a call or a restore; and the share of writes refused."""
+    with state_lock:
+        refused = [{"kind": "unprocessed", "share": share}] if (share := write_faults.refused_share()) else []
+        return [*FAULTS.as_list(), *REQUEST_FAULTS.as_list(), *DATA_FAULTS.as_list(), *refused]
+
+
 def clear_faults() -> None:
-    """Forget the faults that have found no job yet."""
+    """Forget the faults that still wait, and refuse no writes any more."""
     with state_lock:
         FAULTS.clear()
+        DATA_FAULTS.clear()
+        write_faults.accept_writes()
+    REQUEST_FAULTS.clear()
 
 
 def reset() -> None:

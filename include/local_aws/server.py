@@ -13,6 +13,7 @@ from local_aws.backup.handler import RELEASE_REPLIES
 from local_aws.connections import LISTEN_QUEUE, Server
 from local_aws.installation import install
 from local_aws.outbox import Courier
+from local_aws.request_faults import RELEASE
 from local_aws.timeline import Ticker
 
 _STOP_CHECK_SECONDS: Final = 0.05
@@ -61,6 +62,7 @@ class LocalAwsServer:
 
     def start(self) -> None:
         RELEASE_REPLIES.clear()
+        RELEASE.clear()
         if self._ticker is not None and self._courier is not None:
             self._courier.start()
             self._ticker.start()
@@ -69,6 +71,7 @@ class LocalAwsServer:
     def stop(self) -> None:
         """Stop serving. Replies that are kept back go out; other requests end with the process."""
         RELEASE_REPLIES.set()
+        RELEASE.set()
         self._server.shutdown()
         self._server.close_connections()
         self._thread.join()

@@ -32,6 +32,8 @@ class Settings:
             promises only what was committed up to a minute before, see
             https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CreateBackup.html.
         start_backup_reply_delay_seconds: How long the reply to an accepted StartBackupJob is kept back.
+        list_lag_seconds: How long new jobs and recovery points are missing from lists: AWS's are eventually
+            consistent, and say nothing of how long that takes. Describing one is never late.
         enforce_iam: Whether callers and jobs may do only what their policies allow. Credentials without AWS's
             form, such as "testing", remain those of the account's root user.
     """
@@ -42,6 +44,7 @@ class Settings:
     delete_seconds: float = 0.0
     snapshot_skew_seconds: float = 0.0
     start_backup_reply_delay_seconds: float = 0.0
+    list_lag_seconds: float = 0.0
     enforce_iam: bool = False
 
     def update(self, values: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from local_aws.backup.exceptions import (
     ResourceNotFoundException,
 )
 from local_aws.backup.lifecycle import Lifecycle
+from local_aws.backup.list_lag import in_lists_yet
 from local_aws.backup.plan_rules import CopyAction, RuleCreator
 from local_aws.backup.recovery_points import RecoveryPoint
 from local_aws.backup.states import BACKUP_JOB_OVER, RESOURCE_TYPE, BackupJobState, RecoveryPointStatus
@@ -172,7 +173,7 @@ class BackupJobs:
     def listed(self) -> Iterator[BackupJob]:
         """Yield the jobs of the last 30 days."""
         since = CLOCK.now() - LISTED_FOR
-        return (job for job in list(self._jobs.values()) if job.created_at >= since)
+        return (job for job in list(self._jobs.values()) if job.created_at >= since and in_lists_yet(job.created_at))
 
     def is_busy_with(self, resource_arn: str) -> bool:
         """Tell whether a job has begun to back a resource up and is not over."""

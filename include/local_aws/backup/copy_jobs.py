@@ -23,6 +23,7 @@ from local_aws.backup.exceptions import (
     ResourceNotFoundException,
 )
 from local_aws.backup.lifecycle import Lifecycle
+from local_aws.backup.list_lag import in_lists_yet
 from local_aws.backup.plan_rules import RuleCreator
 from local_aws.backup.policy_grants import grants
 from local_aws.backup.recovery_points import USABLE, RecoveryPoint
@@ -157,7 +158,7 @@ class CopyJobs:
     def listed(self) -> Iterator[CopyJob]:
         """Yield the jobs of the last 30 days."""
         since = CLOCK.now() - LISTED_FOR
-        return (job for job in self if job.created_at >= since)
+        return (job for job in self if job.created_at >= since and in_lists_yet(job.created_at))
 
     def get(self, job_id: str) -> CopyJob:
         """Return a job.

@@ -16,6 +16,7 @@ from local_aws.backup.copy_responses import CopyResponse
 from local_aws.backup.exceptions import InvalidRequestException
 from local_aws.backup.handler import BackupHandler, between, present
 from local_aws.backup.lifecycle import Lifecycle
+from local_aws.backup.list_lag import in_lists_yet
 from local_aws.backup.notifications_responses import NotificationsResponse
 from local_aws.backup.pagination import paginate
 from local_aws.backup.plans_responses import PlansResponse
@@ -161,12 +162,20 @@ class BackupResponse(
         backend = self.backup_backend
         vault = backend.describe_backup_vault(self._get_param("BackupVaultName"))
         matches = self._recovery_point_filter()
-        points = [point for point in backend.recovery_points.in_vault(vault.backup_vault_name) if matches(point)]
+        points = [
+            point
+            for point in backend.recovery_points.in_vault(vault.backup_vault_name)
+            if matches(point) and in_lists_yet(point.created_at)
+        ]
         return self._page("RecoveryPoints", points, lambda point: -point.sequence, RecoveryPoint.to_result)
 
     def list_recovery_points_by_resource(self) -> ActionResult:
         resource_arn = self._get_param("ResourceArn")
-        points = [point for point in self.backup_backend.recovery_points if point.resource_arn == resource_arn]
+        points = [
+            point
+            for point in self.backup_backend.recovery_points
+            if point.resource_arn == resource_arn and in_lists_yet(point.created_at)
+        ]
         return self._page("RecoveryPoints", points, lambda point: -point.sequence, RecoveryPoint.to_resource_result)
 
     def update_recovery_point_lifecycle(self) -> ActionResult:

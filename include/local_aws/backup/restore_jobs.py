@@ -22,11 +22,13 @@ from local_aws.backup.exceptions import (
     InvalidRequestException,
     ResourceNotFoundException,
 )
+from local_aws.backup.list_lag import in_lists_yet
 from local_aws.backup.recovery_points import USABLE, RecoveryPoint
 from local_aws.backup.restore_tests import RestoreTest
 from local_aws.backup.states import RESOURCE_TYPE, RESTORE_JOB_OVER, RecoveryPointStatus, RestoreJobStatus
 from local_aws.backup.validation import check_choice, check_kms_key_arn, check_table_name, require
 from local_aws.clock import CLOCK
+from local_aws.data_faults import DATA_FAULTS, spoil
 from local_aws.faults import FAULTS, Fault
 from local_aws.settings import SETTINGS
 
@@ -118,7 +120,7 @@ class RestoreJobs:
     def listed(self) -> Iterator[RestoreJob]:
         """Yield the jobs of the last 30 days."""
         since = CLOCK.now() - LISTED_FOR
-        return (job for job in self if job.created_at >= since)
+        return (job for job in self if job.created_at >= since and in_lists_yet(job.created_at))
 
     def __iter__(self) -> Iterator[RestoreJob]:
         return iter(list(self._jobs.values()))
@@ -206,6 +208,9 @@ class RestoreJobs:
             )
         except tables.TableError as error:
             self._end(job, RestoreJobStatus.FAILED, at, str(error))
+            return
+        if (wrong := DATA_FAULTS.take(job.point.table_name)) is not None:
+            spoil(self._backend.account_id, self._backend.region_name, job.request.target_table_name, wrong)
 
     def _role_refusal(self, job: RestoreJob) -> str | None:
         backend, request = self._backend, job.request

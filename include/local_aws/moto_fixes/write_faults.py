@@ -62,6 +62,11 @@ def refused_writes() -> int:
     return _faults.refused
 
 
+def refused_share() -> float:
+    """Return the share of writes that is being refused."""
+    return _faults.share
+
+
 def is_refused(table_name: str) -> bool:
     """Decide about one write. Call with the state lock held."""
     if _faults.share == 0.0 or (_faults.tables is not None and table_name not in _faults.tables):

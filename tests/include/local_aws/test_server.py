@@ -366,3 +366,23 @@ def test_a_bad_setting_is_one_clear_line():
     assert process.returncode == 1
     (line,) = errors.splitlines()
     assert "job_seconds" in line
+
+
+def test_a_server_can_begin_with_a_bad_day(tmp_path):
+    path = tmp_path / "bad-day.json"
+    path.write_text('{"faults": [{"kind": "throttle", "service": "dynamodb", "count": 3}]}')
+    server = serve("--faults", str(path))
+    (fault,) = server.admin("GET", "faults")[1]["faults"]
+    assert (fault["kind"], fault["count"]) == ("throttle", 3)
+    assert server.stop()[0] == 0
+
+
+def test_a_bad_file_of_faults_is_one_clear_line(tmp_path):
+    path = tmp_path / "bad-day.json"
+    path.write_text('{"faults": [{"kind": "flood"}]}')
+    process = launch("--port", "0", "--faults", str(path))
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    (line,) = errors.splitlines()
+    assert "bad-day.json" in line
+    assert "flood" in line
