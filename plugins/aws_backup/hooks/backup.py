@@ -102,6 +102,54 @@ class BackupHook(AwsBaseHook):
         with self._not_found(f"backup vault {vault}"):
             return dict(self.client.describe_backup_vault(BackupVaultName=vault))
 
+    # -- plans and selections
+
+    def get_plan(self, plan_id: str) -> dict[str, Any]:
+        """Return a backup plan, with its ``BackupPlan`` document.
+
+        https://docs.aws.amazon.com/aws-backup/latest/devguide/API_GetBackupPlan.html
+
+        :raises AirflowNotFoundException: if there is no such plan.
+        """
+        with self._not_found(f"backup plan {plan_id}"):
+            return dict(self.client.get_backup_plan(BackupPlanId=plan_id))
+
+    def list_plans(self) -> Iterator[dict[str, Any]]:
+        """Yield the backup plans that are not deleted, page by page.
+
+        https://docs.aws.amazon.com/aws-backup/latest/devguide/API_ListBackupPlans.html
+        """
+        with clear_connection_errors():
+            for page in self.client.get_paginator("list_backup_plans").paginate():
+                yield from map(dict, page.get("BackupPlansList", []))
+
+    def find_plans(self, name: str) -> list[dict[str, Any]]:
+        """Return the plans of a name, oldest first; nothing but habit keeps names of plans unique."""
+        found = [plan for plan in self.list_plans() if plan["BackupPlanName"] == name]
+        return sorted(found, key=lambda plan: (plan["CreationDate"], plan["BackupPlanId"]))
+
+    def get_selection(self, plan_id: str, selection_id: str) -> dict[str, Any]:
+        """Return a selection of a plan, with its ``BackupSelection`` document.
+
+        https://docs.aws.amazon.com/aws-backup/latest/devguide/API_GetBackupSelection.html
+
+        :raises AirflowNotFoundException: if there is no such plan or selection.
+        """
+        with self._not_found(f"selection {selection_id} of backup plan {plan_id}"):
+            return dict(self.client.get_backup_selection(BackupPlanId=plan_id, SelectionId=selection_id))
+
+    def list_selections(self, plan_id: str) -> Iterator[dict[str, Any]]:
+        """Yield what ListBackupSelections says of a plan's selections: names and roles, no resources.
+
+        https://docs.aws.amazon.com/aws-backup/latest/devguide/API_ListBackupSelections.html
+
+        :raises AirflowNotFoundException: if there is no such plan.
+        """
+        paginator = self.client.get_paginator("list_backup_selections")
+        with self._not_found(f"backup plan {plan_id}"):
+            for page in paginator.paginate(BackupPlanId=plan_id):
+                yield from map(dict, page.get("BackupSelectionsList", []))
+
     # -- backup jobs
 
     def get_backup_job(self, job_id: str) -> dict[str, Any]:
