@@ -37,13 +37,16 @@ _KEPT: Final = ("IndexActions", "ScanActions")  # they concern no resource type 
 
 @dataclass(frozen=True)
 class CopyAction:
-    """Where a rule's backup is copied to when it is made, and how long the copy lives."""
+    """Where a rule's backup is copied to when it is made, and how long the copy lives; None: as the original."""
 
     destination_vault_arn: str
-    lifecycle: Lifecycle
+    lifecycle: Lifecycle | None
 
     def to_result(self) -> dict[str, Any]:
-        return {"DestinationBackupVaultArn": self.destination_vault_arn, "Lifecycle": self.lifecycle.to_result()}
+        result: dict[str, Any] = {"DestinationBackupVaultArn": self.destination_vault_arn}
+        if self.lifecycle is not None:
+            result["Lifecycle"] = self.lifecycle.to_result()
+        return result
 
 
 @dataclass(frozen=True)
@@ -209,4 +212,5 @@ def _copy_action(document: Mapping[str, Any]) -> CopyAction:
     arn = require("DestinationBackupVaultArn", document.get("DestinationBackupVaultArn"))
     if not _VAULT_ARN.fullmatch(arn):
         raise InvalidParameterValueException(f"Invalid DestinationBackupVaultArn {arn!r}.")
-    return CopyAction(arn, Lifecycle.from_request(document.get("Lifecycle")))
+    lifecycle = document.get("Lifecycle")
+    return CopyAction(arn, Lifecycle.from_request(lifecycle) if lifecycle else None)

@@ -66,7 +66,8 @@ def test_a_plan_is_kept_as_it_was_sent(aws):
             {
                 "DestinationBackupVaultArn": "arn:aws:backup:eu-west-1:123456789012:backup-vault:copies",
                 "Lifecycle": {"DeleteAfterDays": 7},
-            }
+            },
+            {"DestinationBackupVaultArn": "arn:aws:backup:eu-west-1:123456789012:backup-vault:like-the-original"},
         ],
         "EnableContinuousBackup": False,
     }
