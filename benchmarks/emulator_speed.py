@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from emulator_servers import COMMANDS, Client, Serving, batch, item, make_table
-from measuring import Spread, Table, machine
+from reporting import Spread, Table, machine
 
 _SCANNED = 5_000
 _TABLE, _READ_TABLE = "written", "read"
