@@ -21,6 +21,14 @@ from dynamodb_bulk.checkpoints import LocalCheckpoints
 from dynamodb_bulk.errors import CheckpointMismatchError, LoadDeadlineError, LoadStalledError
 from dynamodb_bulk.load import load_csv
 from dynamodb_bulk.schema import parse_schema
+from dynamodb_bulk.shards import (
+    LoadJob,
+    decide_load,
+    finish_load,
+    plan_load,
+    survey_planned_shard,
+    write_planned_shard,
+)
 from dynamodb_bulk.sources import local_source
 
 SCHEMA = parse_schema('{"version": 1, "columns": [{"name": "k", "key": "hash"}, {"name": "v"}]}', "pairs.json")
@@ -30,7 +38,7 @@ STEPS = ("survey", "write")
 
 
 class Table:
-    """A DynamoDB table behind HTTP, which outlives the loads; half of each third batch is unprocessed."""
+    """A DynamoDB table behind HTTP, which outlives the loads; half of each third batch is unprocessed, or of each."""
 
     def __init__(self) -> None:
         self.forget()
@@ -68,6 +76,7 @@ class Table:
         self.puts = 0
         self.requests = 0
         self.accepting = True
+        self.halve_each = 3
         self.reached = threading.Condition()
 
     def answer(self, operation: str, body: Any) -> Any:
@@ -83,7 +92,7 @@ class Table:
         with self.lock:
             self.requests += 1
             sent = body["RequestItems"]["pairs"]
-            refused = sent[len(sent) // 2 :] if self.requests % 3 == 0 else []
+            refused = sent[(len(sent) + 1) // 2 :] if self.requests % self.halve_each == 0 else []
             if not self.accepting:
                 refused = sent
             for request in sent[: len(sent) - len(refused)]:
@@ -183,6 +192,92 @@ def test_a_load_that_is_killed_again_and_again_ends_right(
     # Only what was under way when it was killed, and what was not yet known to be written, is written twice.
     assert table.puts < len(expected) + kills * 1000
     assert LocalCheckpoints(tmp_path / "checkpoint").get("load.json") is None
+
+
+def few_pairs(path: Path, rows: int, keys: int, seed: int) -> dict[str, str]:
+    """Write a file with keys that come again all over it; return what a table must hold after it."""
+    draw = random.Random(seed)
+    pairs = [(str(draw.randrange(keys)), f"value, {number}") for number in range(rows)]
+    path.write_text("k,v\n" + "".join(f'{key},"{value}"\n' for key, value in pairs))
+    return dict(pairs)
+
+
+@pytest.mark.parametrize("moment", range(20))
+def test_any_moment_will_do_to_be_killed(table: Table, tmp_path: Path, moment: int) -> None:
+    file = tmp_path / "pairs.csv"
+    expected = few_pairs(file, rows=1500, keys=1000, seed=moment)
+    draw = random.Random(moment)
+    process = multiprocessing.get_context("fork").Process(target=load, args=(table.url, file, tmp_path / "checkpoint"))
+    process.start()
+    if moment < 4:
+        # Before anything is written, or hardly later.
+        process.join(draw.uniform(0.0, 0.15))
+    else:
+        table.wait_for(int(len(expected) * (moment - 4) / 16) + draw.randrange(20), 10)
+    process.kill()
+    process.join()
+    report = load(table.url, file, tmp_path / "checkpoint")
+    assert table.items == expected
+    assert (report.rows_in, report.written, report.rejected) == (1500, len(expected), 0)
+    assert report.duplicates == 1500 - len(expected)
+
+
+def job(file: Path, folder: Path) -> LoadJob:
+    return LoadJob(
+        table_name="pairs",
+        open_source=local_source(file),
+        schema=SCHEMA,
+        source_name="pairs.csv",
+        store=LocalCheckpoints(folder, durable=False),
+        settings=LoadSettings(workers=2, pause_seconds=0.001, checkpoint_seconds=0.005),
+    )
+
+
+def client_of(url: str) -> Any:
+    config = Config(retries={"total_max_attempts": 1}, read_timeout=5)
+    return boto3.client("dynamodb", region_name="us-east-1", endpoint_url=url, config=config)
+
+
+def write_shards(url: str, file: Path, folder: Path, indexes: list[int]) -> None:
+    client = client_of(url)
+    for index in indexes:
+        write_planned_shard(client, job(file, folder), index)
+
+
+@pytest.mark.parametrize("shards", [2, 8, 64])
+def test_shards_that_are_killed_and_refused_in_part_leave_the_last_row_of_a_key(
+    table: Table, tmp_path: Path, shards: int
+) -> None:
+    table.halve_each = 1
+    file, folder = tmp_path / "pairs.csv", tmp_path / "checkpoint"
+    expected = few_pairs(file, rows=1500, keys=700, seed=shards)
+    one = job(file, folder)
+    count = plan_load(client_of(table.url), one, shard_bytes=file.stat().st_size // shards // 2)
+    assert shards * 0.7 <= count <= shards * 1.5
+    for index in range(count):
+        survey_planned_shard(one, index)
+    decide_load(one, rejects=io.BytesIO(), rejects_name="rejects")
+    draw = random.Random(shards)
+    context = multiprocessing.get_context("fork")
+    kills = 0
+    for _ in range(4):
+        # Two workers at a time with the same shards in another order, so some are written by both at once.
+        orders = [draw.sample(range(count), count) for _ in range(2)]
+        workers = [context.Process(target=write_shards, args=(table.url, file, folder, order)) for order in orders]
+        for worker in workers:
+            worker.start()
+        table.wait_for(table.puts + draw.randrange(1, 150), 5)
+        for worker in workers:
+            worker.kill()
+            worker.join()
+            kills += worker.exitcode == -signal.SIGKILL
+    write_shards(table.url, file, folder, draw.sample(range(count), count))
+    report = finish_load(one, rejects_name="rejects", seconds=1.0)
+    assert kills
+    assert table.items == expected
+    assert (report.rows_in, report.written, report.rejected) == (1500, len(expected), 0)
+    assert report.duplicates == 1500 - len(expected)
+    assert report.resent > 0
 
 
 def test_the_process_is_really_killed_and_does_not_end_by_itself(

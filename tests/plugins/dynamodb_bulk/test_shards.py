@@ -3,6 +3,7 @@ import io
 import random
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -391,6 +392,29 @@ def test_shards_are_read_from_s3_by_ranges(tmp_path: Path) -> None:
         report = run(table, one, shard_bytes=5000, order=random.Random(2))
     assert table.items == winners(data)
     assert report.written == len(table.items)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("crlf", 2), ("bom", 16), ("stray", 257), ("all quoted", 257), ("crlf", 1000)]
+)
+def test_shards_read_by_ranges_hold_what_one_pass_finds(name: str, count: int) -> None:
+    data = CORPUS[name]
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket="bucket")
+        client.put_object(Bucket="bucket", Key="orders.csv", Body=data)
+        source = s3_source(client, "bucket", "orders.csv")
+        with closing(source()) as stream:
+            layout = cut_shards(stream, SCHEMA, source_name="file", shard_bytes=1, max_shards=count)
+        rows = []
+        for shard in layout.shards:
+            with closing(source()) as stream:
+                stream.seek(shard.start)
+                feed = Feed(stream, length=shard.end - shard.start, used_up=len)
+                for found in CsvBlocks(feed, ",", next_line=shard.first_line):
+                    rows += listed(found)
+    assert count / 3 < len(layout.shards) <= count
+    assert rows == one_pass(data)
 
 
 def test_the_schema_is_part_of_what_a_checkpoint_belongs_to(tmp_path: Path) -> None:
