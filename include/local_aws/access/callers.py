@@ -85,8 +85,9 @@ def root_caller(account_id: str, partition: str) -> Caller:
 def user_caller(backend: IAMBackend, user: User, account_id: str) -> Caller:
     """Return an IAM user, with the policies of its groups."""
     documents = _documents(user)
-    for group in backend.get_groups_for_user(user.name):
-        documents += _documents(group)
+    for group in list(backend.groups.values()):
+        if user in group.users:
+            documents += _documents(group)
     keys = _keys(user.arn, account_id, "User", user.id) | {"aws:username": (user.name,)} | _tag_keys(user.tags or [])
     return Caller(user.arn, account_id, frozenset({user.arn}), keys, Policies(identity=_parsed(documents)))
 
@@ -122,14 +123,14 @@ def role_caller(
 def _assumed(
     backend: IAMBackend, access_key_id: str, session_token: str | None, account_id: str, partition: str
 ) -> Caller:
-    for session in sts_backends[account_id][partition].assumed_roles:
+    for session in list(sts_backends[account_id][partition].assumed_roles):
         if session.access_key_id == access_key_id and session.session_token == session_token:
             return _session_caller(backend, session)
     raise UnknownAccessKey(access_key_id)
 
 
 def _session_caller(backend: IAMBackend, session: AssumedRole) -> Caller:
-    for role in backend.roles.values():
+    for role in list(backend.roles.values()):
         if role.arn == session.role_arn:
             return role_caller(backend, role, session.session_name, session_policy=session.policy or None)
     raise UnknownAccessKey(session.access_key_id)  # the role is gone, and its sessions with it
@@ -158,8 +159,8 @@ def _tag_keys(tags: Iterable[Mapping[str, str]]) -> dict[str, tuple[str, ...]]:
 
 
 def _documents(holder: Any) -> list[str]:
-    inline = [document if isinstance(document, str) else str(document) for document in holder.policies.values()]
-    return inline + [_default_document(policy) for policy in holder.managed_policies.values()]
+    inline = [document if isinstance(document, str) else str(document) for document in list(holder.policies.values())]
+    return inline + [_default_document(policy) for policy in list(holder.managed_policies.values())]
 
 
 def _default_document(policy: Any) -> str:

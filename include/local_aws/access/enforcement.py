@@ -1,7 +1,8 @@
 """Refuses calls that policies do not allow, when the setting `enforce_iam` is on.
 
 moto can enforce IAM, but knows no conditions, no resources and no policies of resources, answers all services in
-XML and mistakes calls without a body for forged ones. So its checks are replaced, not mended.
+XML and mistakes calls without a body for forged ones. So its checks are replaced, not mended. Signatures are not
+verified: a caller is who its access key and session token say.
 """
 
 import re
@@ -25,6 +26,7 @@ from local_aws.access.decisions import Denial, Policies, decide
 from local_aws.access.permissions import Call, Permission, Rule
 from local_aws.access.policies import Ask, statements
 from local_aws.clock import CLOCK
+from local_aws.moto_fixes.locking import state_lock
 from local_aws.settings import SETTINGS
 
 _SERVICE_NAMES: Final = {"dynamodbstreams": "dynamodb", "resourcegroupstaggingapi": "tag", "stepfunctions": "states"}
@@ -154,12 +156,12 @@ def _enforce_s3(response: Any, bucket: str | None, key: str | None) -> None:
 
 
 def _check_all(response: Any, call: Call, needed: Callable[[], Any]) -> None:
-    caller = find_caller(
-        _access_key(response), response.headers.get("X-Amz-Security-Token"), call.account_id, call.partition
-    )
-    context = _context(response, call)
-    for permission in needed():
-        check(caller, permission, context)
+    token = response.headers.get("X-Amz-Security-Token")
+    with state_lock:  # tables and vaults, whose tags and policies have a say, change under other requests
+        caller = find_caller(_access_key(response), token, call.account_id, call.partition)
+        context = _context(response, call)
+        for permission in needed():
+            check(caller, permission, context)
 
 
 def _call(response: Any, service: str, operation: str, parameters: Mapping[str, Any]) -> Call:

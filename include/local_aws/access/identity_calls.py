@@ -64,7 +64,7 @@ def find_role(role_arn: str) -> Role | None:
         return None
     for account_id, by_partition in list(iam_backends.items()):
         if account_id == parts[4]:
-            roles = by_partition[parts[1]].roles.values()
+            roles = list(by_partition[parts[1]].roles.values())
             return next((role for role in roles if role.arn == role_arn), None)
     return None
 
@@ -79,7 +79,7 @@ def _iam_resource(call: Call) -> str | None:
 
 
 def _role_arn(call: Call, name: str) -> str:
-    for role in iam_backends[call.account_id][call.partition].roles.values():
+    for role in list(iam_backends[call.account_id][call.partition].roles.values()):
         if role.name == name:
             return str(role.arn)
     path = call.text("Path") or "/"

@@ -50,6 +50,20 @@ def restore_permissions(point_arn: str, target_arn: str, *, advanced: bool, with
     return needed
 
 
+def copy_permissions(source: tuple[str, str | None], target: tuple[str, str | None]) -> list[Permission]:
+    """Return what a role needs to copy a recovery point.
+
+    Args:
+        source: ARN and access policy of the vault that it is copied from.
+        target: The same of the vault that it is copied into.
+    """
+    copied_to = {"backup:copytargets": (target[0],)}
+    return [
+        Permission("backup:CopyFromBackupVault", source[0], copied_to, source[1]),
+        Permission("backup:CopyIntoBackupVault", target[0], {}, target[1]),
+    ]
+
+
 def deletion_permissions(point_arn: str, *, advanced: bool) -> list[Permission]:
     """Return what a role needs so that AWS Backup can delete a recovery point: a plain one is DynamoDB's."""
     return [] if advanced else [Permission("dynamodb:DeleteBackup", point_arn)]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from moto.backup.models import backup_backends
 
+from local_aws.access import service_roles
 from local_aws.backup.backup_jobs import LISTED_FOR, BackupJob
 from local_aws.backup.changes import Change, What
 from local_aws.backup.exceptions import (
@@ -28,7 +29,6 @@ from local_aws.backup.plan_rules import RuleCreator
 from local_aws.backup.policy_grants import grants
 from local_aws.backup.recovery_points import USABLE, RecoveryPoint
 from local_aws.backup.states import COPY_JOB_OVER, RESOURCE_TYPE, BackupJobState, CopyJobState, RecoveryPointStatus
-from local_aws.backup.vaults import Vault
 from local_aws.clock import CLOCK
 from local_aws.faults import FAULTS, Fault
 from local_aws.settings import SETTINGS
@@ -313,7 +313,19 @@ class CopyJobs:
         if where.account_id != self._backend.account_id and (refusal := self._foreign_refusal(there, where)):
             return refusal
         vault = there.vaults.get(where.name)
-        return _no_vault(where) if vault is None else _retention_refusal(vault, job.lifecycle)
+        if vault is None:
+            return _no_vault(where)
+        if (refusal := vault.why_not_retained(job.lifecycle.delete_after_days)) is not None:
+            return f"Copy job failed. {refusal}"
+        return self._role_refusal(job, there)
+
+    def _role_refusal(self, job: CopyJob, there: "BackupBackend") -> str | None:
+        source, target = job.point.vault, there.vaults[job.request.destination.name]
+        needed = service_roles.copy_permissions(
+            (source.backup_vault_arn, self._backend.access_policies.find(source.backup_vault_name)),
+            (target.backup_vault_arn, there.access_policies.find(target.backup_vault_name)),
+        )
+        return service_roles.why_role_may_not(job.request.iam_role_arn, needed, self._backend.region_name)
 
     def _foreign_refusal(self, there: "BackupBackend", where: VaultAddress) -> str | None:
         if not self._backend.global_settings.cross_account_backup:
@@ -332,22 +344,6 @@ class CopyJobs:
 
 def _no_vault(where: VaultAddress) -> str:
     return f"Copy job failed because backup vault {where.arn} does not exist."
-
-
-def _retention_refusal(vault: Vault, lifecycle: Lifecycle) -> str | None:
-    if not vault.locked:
-        return None
-    kept = lifecycle.delete_after_days
-    least, most = vault.min_retention_days, vault.max_retention_days
-    too_short = least is not None and kept is not None and kept < least
-    too_long = most is not None and (kept is None or kept > most)
-    if not too_short and not too_long:
-        return None
-    return (
-        "Copy job failed because the retention period"
-        f" ({'for ever' if kept is None else f'{kept} days'}) is outside of what the lock of backup vault"
-        f" {vault.backup_vault_arn} allows ({least or 1} to {most or 'any number of'} days)."
-    )
 
 
 def _obstacle(point: RecoveryPoint) -> str | None:

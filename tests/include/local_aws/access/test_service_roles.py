@@ -113,3 +113,43 @@ def test_a_lifecycle_without_rights_expires_the_point(aws, people):
     aws.wait(2 * 86_400)
     left = aws.backup.describe_recovery_point(BackupVaultName=aws.vault, RecoveryPointArn=arn)
     assert (left["Status"], "cannot be assumed" in left["StatusMessage"]) == ("EXPIRED", True)
+
+
+def test_a_copy_takes_rights_at_both_vaults(aws, people):
+    arn = finished_backup(aws)["RecoveryPointArn"]
+    vaults = {
+        name: aws.backup.create_backup_vault(BackupVaultName=name)["BackupVaultArn"] for name in ("near", "guarded")
+    }
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "backup:CopyIntoBackupVault", "Resource": "*"}
+    aws.backup.put_backup_vault_access_policy(
+        BackupVaultName="guarded", Policy=json.dumps({"Version": "2012-10-17", "Statement": deny})
+    )
+
+    def copied(vault_arn):
+        job_id = aws.backup.start_copy_job(
+            RecoveryPointArn=arn,
+            SourceBackupVaultName=aws.vault,
+            DestinationBackupVaultArn=vault_arn,
+            IamRoleArn=aws.role,
+        )["CopyJobId"]
+        aws.wait()
+        return aws.backup.describe_copy_job(CopyJobId=job_id)["CopyJob"]
+
+    assert copied(vaults["near"])["State"] == "COMPLETED"
+    refused = copied(vaults["guarded"])
+    assert refused["State"] == "FAILED"
+    assert "backup:CopyIntoBackupVault" in refused["StatusMessage"]
+    only_near = {
+        "Effect": "Deny",
+        "Action": "backup:CopyFromBackupVault",
+        "Resource": "*",
+        "Condition": {"ForAnyValue:ArnNotLike": {"backup:CopyTargets": [vaults["near"]]}},
+    }
+    aws.backup.delete_backup_vault_access_policy(BackupVaultName="guarded")
+    people.iam.put_role_policy(
+        RoleName=role_of(aws),
+        PolicyName="targets",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": only_near}),
+    )
+    assert copied(vaults["near"])["State"] == "COMPLETED"
+    assert "backup:CopyFromBackupVault" in copied(vaults["guarded"])["StatusMessage"]
