@@ -3,12 +3,18 @@
 
 ## What it does
 Deploys the CloudFormation stack that everything else works on, or brings it up to date: a private, encrypted,
-versioned bucket, the orders table, the table of leases, a backup vault and the role that AWS Backup assumes.
+versioned bucket, the orders table, the table of leases, a backup vault with its own key and access policy, the backup
+plan with its resource assignment, and the roles of AWS Backup, operator, retention and developers.
 Then it checks on AWS itself that every one of them is really there, since a green stack alone proves nothing.
 
 ## Inputs
 * `stack_name` (param): name of the stack; a second stack may stand beside the first.
-* Connection `aws_default`: where the stack is deployed.
+* `parameters` (param): template parameters to set: schedule, windows, lifecycle, tag, vault lock and more (see
+  `include/cloudformation/orders_backup.yaml`). What is not named keeps the value that the stack has. A changed
+  schedule changes the plan in place. A compliance lock is refused unless the vault's name is repeated as
+  `ComplianceLockConfirmation`: it can never be taken off.
+* Connection `aws_backup_deploy`, if defined, else `aws_default`: who deploys. The vault lets only this principal change
+  its policy and lock, so deploy with the same one later, and by a role or user of its own.
 
 ## Schedule and backfill
 None. A stack has no history: there is no past date for which it could be deployed, so a backfill makes no
@@ -36,7 +42,7 @@ from backup_flows.guards import skip_switch
 from backup_flows.operators import DeployStackOperator
 from backup_flows.project_files import project_home
 from backup_flows.resources import check_resources
-from backup_flows.stack import STACK_NAME, STACK_TEMPLATE
+from backup_flows.stack import DEPLOY_PRINCIPAL, STACK_NAME, STACK_TEMPLATE
 
 STACK_LIMIT = dt.timedelta(hours=1)
 
@@ -59,6 +65,16 @@ STACK_LIMIT = dt.timedelta(hours=1)
             description="CloudFormation stack to create or update.",
             pattern="^[A-Za-z][A-Za-z0-9-]{0,127}$",
         ),
+        "parameters": Param(
+            {},
+            type="object",
+            title="Template parameters",
+            description=(
+                'What to change, for example {"BackupSchedule": "cron(0 3 ? * * *)"}. What is not named keeps the '
+                "stack's value."
+            ),
+            additionalProperties={"type": ["string", "integer"]},
+        ),
     },
 )
 def backup_stack() -> None:
@@ -66,6 +82,8 @@ def backup_stack() -> None:
         task_id="deploy_stack",
         stack_name="{{ params.stack_name }}",
         template_path=str(project_home() / STACK_TEMPLATE),
+        parameters="{{ params.parameters | tojson }}",
+        principal_parameter=DEPLOY_PRINCIPAL,
         tags={"managed-by": "dynamodb-backup-proof"},
         wait_timeout=STACK_LIMIT.total_seconds(),
         execution_timeout=STACK_LIMIT,

@@ -16,7 +16,7 @@ from moto.core.common_models import CloudFormationModel
 
 from local_aws import storage
 from local_aws.cfn_plans import BackupPlan, BackupSelection
-from local_aws.moto_fixes import cfn_roles, cfn_stacks, cfn_tables
+from local_aws.moto_fixes import cfn_identities, cfn_keys, cfn_roles, cfn_stacks, cfn_tables, cfn_topics
 from local_aws.moto_fixes.cfn_properties import refuse_unserved, same_name, undone_on_failure
 from local_aws.moto_fixes.cfn_stacks import TemplateError
 
@@ -134,6 +134,9 @@ def install() -> None:
     cfn_stacks.install()
     cfn_tables.install()
     cfn_roles.install()
+    cfn_identities.install()
+    cfn_keys.install()
+    cfn_topics.install()
     storage.install()
 
 

@@ -19,6 +19,9 @@ AWS_CONN_ID = "aws_default"
 RETENTION_CONN_ID = "aws_backup_retention"
 """The only role that may delete recovery points; falls back to the operator's where it is not defined."""
 
+DEPLOY_CONN_ID = "aws_backup_deploy"
+"""Who deploys the stack and may change the vault's protection; falls back to the operator's where it is not defined."""
+
 REAL_AWS_SUFFIXES = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn")
 
 
@@ -77,11 +80,20 @@ def server_time(sts_client: Any) -> dt.datetime:
 
 def retention_conn_id() -> str:
     """Return the connection that may delete: ``aws_backup_retention`` if it is defined, else the operator's."""
+    return _defined_or_default(RETENTION_CONN_ID)
+
+
+def deploy_conn_id() -> str:
+    """Return the connection that deploys: ``aws_backup_deploy`` if it is defined, else the operator's."""
+    return _defined_or_default(DEPLOY_CONN_ID)
+
+
+def _defined_or_default(conn_id: str) -> str:
     from airflow.sdk import Connection
     from airflow.sdk.exceptions import AirflowNotFoundException
 
     try:
-        Connection.get(RETENTION_CONN_ID)
+        Connection.get(conn_id)
     except AirflowNotFoundException:
         return AWS_CONN_ID
-    return RETENTION_CONN_ID
+    return conn_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 from airflow.sdk import BaseOperator
 
 from backup_flows.as_of import run_as_of, utcnow
-from backup_flows.aws import AWS_CONN_ID, client, server_time
+from backup_flows.aws import AWS_CONN_ID, client, deploy_conn_id, server_time
 from backup_flows.lease import LeaseStore
+from backup_flows.principals import principal_arn
 from backup_flows.triggers import AwsClockTrigger, TableLeaseTrigger
 
 UNFINISHED_RUN_STATES = ["queued", "running"]
@@ -192,8 +194,11 @@ class DeployStackOperator(BaseOperator):
 
     :param stack_name: name of the stack. (templated)
     :param template_path: file with the template. (templated)
-    :param parameters: template parameters; those not named keep the template's default. (templated)
+    :param parameters: template parameters, or JSON of them; those not named, or empty, keep the value that the stack
+        has, or get the template's default. (templated)
+    :param principal_parameter: the parameter that a new stack is given the deployer's own ARN for, unless named.
     :param tags: tags of the stack, which CloudFormation hands on to the resources.
+    :param aws_conn_id: None means ``aws_backup_deploy`` if that is defined, else ``aws_default``.
     :return: the stack's outputs by key.
     """
 
@@ -212,11 +217,12 @@ class DeployStackOperator(BaseOperator):
         *,
         stack_name: str,
         template_path: str,
-        parameters: Mapping[str, str] | None = None,
+        parameters: Mapping[str, str] | str | None = None,
+        principal_parameter: str | None = None,
         tags: Mapping[str, str] | None = None,
         wait_timeout: float = 3600,
         waiter_delay: int = 5,
-        aws_conn_id: str = AWS_CONN_ID,
+        aws_conn_id: str | None = None,
         region_name: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -224,6 +230,7 @@ class DeployStackOperator(BaseOperator):
         self.stack_name = stack_name
         self.template_path = template_path
         self.parameters = parameters or {}
+        self.principal_parameter = principal_parameter
         self.tags = tags or {}
         self.wait_timeout = wait_timeout
         self.waiter_delay = waiter_delay
@@ -233,7 +240,7 @@ class DeployStackOperator(BaseOperator):
     def execute(self, context: Any) -> dict[str, str]:
         from backup_flows.stack import StackTrigger, describe_stack, stack_outputs, start_deployment
 
-        cloudformation = client("cloudformation", aws_conn_id=self.aws_conn_id, region_name=self.region_name)
+        cloudformation = self._client("cloudformation")
         stack = describe_stack(cloudformation, self.stack_name)
         status = stack["StackStatus"] if stack else None
         if status in self.IN_PROGRESS:
@@ -249,7 +256,7 @@ class DeployStackOperator(BaseOperator):
                 cloudformation,
                 stack_name=self.stack_name,
                 template_body=Path(self.template_path).read_text(encoding="utf-8"),
-                parameters=self.parameters,
+                parameters=self._parameters(stack),
                 tags=self.tags,
                 exists=stack is not None,
             )
@@ -263,7 +270,7 @@ class DeployStackOperator(BaseOperator):
                 stack_waiter_name=waiter,
                 waiter_delay=self.waiter_delay,
                 waiter_max_attempts=max(1, int(self.wait_timeout // self.waiter_delay)),
-                aws_conn_id=self.aws_conn_id,
+                aws_conn_id=self._conn_id(),
                 region_name=self.region_name,
             ),
             method_name="execute_complete",
@@ -274,8 +281,26 @@ class DeployStackOperator(BaseOperator):
         """Return the outputs, or fail with the reasons that CloudFormation gave."""
         from backup_flows.stack import failure_reasons, stack_outputs
 
-        cloudformation = client("cloudformation", aws_conn_id=self.aws_conn_id, region_name=self.region_name)
+        cloudformation = self._client("cloudformation")
         if event.get("status") != "success":
             reasons = failure_reasons(cloudformation, self.stack_name)
             raise StackFailedError(f"stack {self.stack_name} failed: {'; '.join(reasons) or event.get('message')}")
         return stack_outputs(cloudformation, self.stack_name)
+
+    def _conn_id(self) -> str:
+        return self.aws_conn_id or deploy_conn_id()
+
+    def _client(self, service: str) -> Any:
+        return client(service, aws_conn_id=self._conn_id(), region_name=self.region_name)
+
+    def _parameters(self, stack: Mapping[str, Any] | None) -> dict[str, str]:
+        from backup_flows.stack import ensure_compliance_lock_is_meant
+
+        given = json.loads(self.parameters) if isinstance(self.parameters, str) else dict(self.parameters)
+        parameters = {name: str(value) for name, value in given.items() if value not in (None, "")}
+        present = {entry["ParameterKey"]: entry["ParameterValue"] for entry in (stack or {}).get("Parameters", [])}
+        if self.principal_parameter and self.principal_parameter not in {*parameters, *present}:
+            parameters[self.principal_parameter] = principal_arn(self._client("sts"), self._client("iam"))
+            self.log.info("%s: %s", self.principal_parameter, parameters[self.principal_parameter])
+        ensure_compliance_lock_is_meant(parameters, present)
+        return parameters

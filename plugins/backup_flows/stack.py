@@ -15,8 +15,11 @@ from airflow.providers.amazon.aws.triggers.base import AwsBaseWaiterTrigger
 from botocore.exceptions import ClientError
 
 STACK_NAME = "orders-backup"
+DEFAULT_VAULT = "orders-vault"
 STACK_TEMPLATE = "include/cloudformation/orders_backup.yaml"
 STACK_DAG_ID = "backup_stack"
+DEPLOY_PRINCIPAL = "DeployPrincipalArn"
+"""Template parameter: who may change the vault's protection, see the template."""
 
 
 class StackTrigger(AwsBaseWaiterTrigger):
@@ -79,6 +82,34 @@ def stack_outputs(cloudformation: Any, stack_name: str) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
+def stack_parameters(cloudformation: Any, stack_name: str) -> dict[str, str]:
+    """Return the values of the stack's parameters; empty if there is no such stack."""
+    stack = describe_stack(cloudformation, stack_name) or {}
+    return {entry["ParameterKey"]: entry["ParameterValue"] for entry in stack.get("Parameters", [])}
+
+
+class UnconfirmedComplianceLockError(ValueError):
+    """A lock that can never be taken off was asked for, without the words that say it is meant."""
+
+
+def ensure_compliance_lock_is_meant(parameters: Mapping[str, str], present: Mapping[str, str]) -> None:
+    """Refuse a compliance lock unless the vault's name is repeated as its confirmation.
+
+    The template's own rule says the same; here it is said before anything is sent.
+
+    :param parameters: what a deployment gives.
+    :param present: what the stack has; empty for a new one.
+    :raises UnconfirmedComplianceLockError: says what to type.
+    """
+    wanted = {**present, **parameters}
+    vault = wanted.get("VaultName", DEFAULT_VAULT)
+    if wanted.get("VaultLockMode") == "compliance" and wanted.get("ComplianceLockConfirmation") != vault:
+        raise UnconfirmedComplianceLockError(
+            f"a compliance lock on {vault} could never be taken off after its days of grace, not even by AWS. If it "
+            f"is meant, give the parameter ComplianceLockConfirmation the value {vault!r}; else use governance."
+        )
+
+
 def start_deployment(
     cloudformation: Any,
     *,
@@ -90,12 +121,14 @@ def start_deployment(
 ) -> bool:
     """Start creating or updating the stack.
 
+    :param parameters: those not named keep the value that the stack has, or get the template's default.
     :return: False if the stack is as the template wants it already.
     """
+    given: list[dict[str, Any]] = [{"ParameterKey": k, "ParameterValue": v} for k, v in sorted(parameters.items())]
     request: dict[str, Any] = {
         "StackName": stack_name,
         "TemplateBody": template_body,
-        "Parameters": [{"ParameterKey": k, "ParameterValue": v} for k, v in sorted(parameters.items())],
+        "Parameters": given,
         "Tags": [{"Key": k, "Value": v} for k, v in sorted(tags.items())],
         "Capabilities": ["CAPABILITY_NAMED_IAM"],
     }
@@ -103,6 +136,11 @@ def start_deployment(
         # A stack that fails is left as it is, with its reasons, rather than rolled back out of sight.
         cloudformation.create_stack(**request, OnFailure="DO_NOTHING")
         return True
+    # Without this an update would quietly put back the template's defaults.
+    summary = cloudformation.get_template_summary(TemplateBody=template_body)
+    declared = {parameter["ParameterKey"] for parameter in summary["Parameters"]}
+    known = stack_parameters(cloudformation, stack_name)
+    given += [{"ParameterKey": k, "UsePreviousValue": True} for k in sorted((declared & set(known)) - set(parameters))]
     try:
         cloudformation.update_stack(**request)
     except ClientError as error:
@@ -137,6 +175,12 @@ class Resources:
     vault_arn: str
     role_arn: str
     lease_table: str
+    key_arn: str
+    plan_id: str
+    probe_vault: str
+    operator_role_arn: str
+    retention_role_arn: str
+    developer_role_arn: str
     region: str
 
     def as_dict(self) -> dict[str, str]:
@@ -152,6 +196,12 @@ OUTPUT_FIELDS = {
     "vault_arn": "VaultArn",
     "role_arn": "BackupRoleArn",
     "lease_table": "LeaseTableName",
+    "key_arn": "VaultKeyArn",
+    "plan_id": "PlanId",
+    "probe_vault": "ProbeVaultName",
+    "operator_role_arn": "OperatorRoleArn",
+    "retention_role_arn": "RetentionRoleArn",
+    "developer_role_arn": "DeveloperRoleArn",
 }
 
 

@@ -227,10 +227,12 @@ def deploy(stack: LocalStack, name: str) -> Site:
     """Deploy the project's CloudFormation template under a name, everything in it named after that."""
     cloudformation = stack.aws_client("cloudformation")
     names = {"TableName": name, "LeaseTableName": f"{name}-leases", "VaultName": f"{name}-vault"}
+    deployer = stack.aws_client("sts").get_caller_identity()["Arn"]
     cloudformation.create_stack(
         StackName=name,
         TemplateBody=TEMPLATE.read_text(encoding="utf-8"),
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in names.items()],
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in names.items()]
+        + [{"ParameterKey": "DeployPrincipalArn", "ParameterValue": deployer}],
         Capabilities=["CAPABILITY_NAMED_IAM"],
     )
     waiter = cloudformation.get_waiter("stack_create_complete")

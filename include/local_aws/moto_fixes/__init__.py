@@ -2,6 +2,7 @@
 
 from local_aws.moto_fixes import (
     batch_write,
+    caller_identity,
     copy_on_write,
     item_size,
     locking,
@@ -23,6 +24,7 @@ def install() -> None:
         memory,
         request_overhead,
         managed_policies,
+        caller_identity,
         numbers,
         item_size,
         scan_segments,

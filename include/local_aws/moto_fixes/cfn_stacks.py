@@ -152,6 +152,18 @@ def _end_as_aws_does(models: Any, parsing: Any) -> None:
     stack.update = _update(stack.update, parsing)
     stack.delete = _deletion(stack.delete)
     backend.delete_stack = _kept_when_deletion_failed(backend.delete_stack)
+    backend._resolve_update_parameters = _resolve_update_parameters
+
+
+def _resolve_update_parameters(_backend: Any, instance: Any, incoming_params: list[dict[str, Any]]) -> dict[str, Any]:
+    # moto does not know the previous value of a parameter that stands at its default.
+    previous = {**getattr(instance, "stack_parameters", {}), **instance.parameters}
+    return {
+        parameter["ParameterKey"]: previous[parameter["ParameterKey"]]
+        if parameter.get("UsePreviousValue")
+        else parameter["ParameterValue"]
+        for parameter in incoming_params
+    }
 
 
 def _creation(stock: Callable[..., None]) -> Callable[..., None]:
@@ -162,6 +174,8 @@ def _creation(stock: Callable[..., None]) -> Callable[..., None]:
         except Exception as error:
             self._add_stack_event("ROLLBACK_IN_PROGRESS", resource_status_reason=_reason("create", error))
             self.status = _undo(self, self.resource_map.delete, "ROLLBACK")
+            # moto works outputs out when asked, and would make the resources anew for that.
+            self.output_map = type(self.output_map)(self.resource_map, {"Outputs": {}}, self.stack_id)
             self.stack_status_reason = _reason("create", error)
 
     return create_resources

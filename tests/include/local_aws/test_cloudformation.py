@@ -710,6 +710,10 @@ def parameters(**values: str) -> dict[str, Any]:
     return {"Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()]}
 
 
+def deployed_by_root(**values: str) -> dict[str, Any]:
+    return parameters(DeployPrincipalArn=f"arn:aws:iam::{ACCOUNT}:root", **values)
+
+
 NAMED = {
     "template": {"Parameters": {"Team": {"Type": "String", "Default": "orders"}}},
     "resources": vault(BackupVaultTags={"team": {"Fn::Sub": "team-${Team}"}}),
@@ -759,7 +763,7 @@ def test_a_resource_that_is_taken_out_is_deleted(stacks: Stacks, clients: Callab
 
 @pytest.fixture
 def orders_backup(stacks: Stacks) -> Stacks:
-    assert stacks.deploy_body(STACK, TEMPLATE.read_text()) == "CREATE_COMPLETE"
+    assert stacks.deploy_body(STACK, TEMPLATE.read_text(), **deployed_by_root()) == "CREATE_COMPLETE"
     return stacks
 
 
@@ -768,7 +772,11 @@ def test_the_template_passes_the_linter() -> None:
 
 
 def test_the_stack_names_what_it_made(orders_backup: Stacks) -> None:
-    assert orders_backup.outputs(STACK) == {
+    outputs = orders_backup.outputs(STACK)
+
+    assert outputs.pop("VaultKeyArn").startswith(f"arn:aws:kms:{REGION}:{ACCOUNT}:key/")
+    assert len(outputs.pop("PlanId")) == 36
+    assert outputs == {
         "BucketName": f"{STACK}-{ACCOUNT}-{REGION}",
         "TableName": "orders",
         "TableArn": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/orders",
@@ -776,6 +784,12 @@ def test_the_stack_names_what_it_made(orders_backup: Stacks) -> None:
         "VaultName": "orders-vault",
         "VaultArn": f"arn:aws:backup:{REGION}:{ACCOUNT}:backup-vault:orders-vault",
         "BackupRoleArn": f"arn:aws:iam::{ACCOUNT}:role/{STACK}-AWSBackup-{REGION}",
+        "ProbeVaultName": "orders-vault-probe",
+        "NotificationTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:{STACK}-notifications",
+        "OperatorRoleArn": f"arn:aws:iam::{ACCOUNT}:role/{STACK}-operator-{REGION}",
+        "RetentionRoleArn": f"arn:aws:iam::{ACCOUNT}:role/{STACK}-retention-{REGION}",
+        "DeveloperRoleArn": f"arn:aws:iam::{ACCOUNT}:role/{STACK}-developer-{REGION}",
+        "DeveloperGroupName": f"{STACK}-developers-{REGION}",
     }
 
 
@@ -846,7 +860,7 @@ def test_its_vault_and_role_serve_aws_backup(orders_backup: Stacks, clients: Cal
 
 def test_it_can_be_deployed_again_without_change(orders_backup: Stacks) -> None:
     with pytest.raises(ClientError, match=r"No updates are to be performed\."):
-        orders_backup.deploy_body(STACK, TEMPLATE.read_text())
+        orders_backup.deploy_body(STACK, TEMPLATE.read_text(), **deployed_by_root())
 
 
 def test_it_backs_up_and_restores(orders_backup: Stacks, clients: Callable[..., Any]) -> None:
@@ -872,7 +886,7 @@ def test_it_is_torn_down_only_after_the_table_is_unprotected(
     assert orders_backup.status(STACK) == "DELETE_FAILED"
     assert dynamodb.scan(TableName="orders")["Count"] == 1
 
-    orders_backup.deploy_body(STACK, TEMPLATE.read_text(), **parameters(TableDeletionProtection="false"))
+    orders_backup.deploy_body(STACK, TEMPLATE.read_text(), **deployed_by_root(TableDeletionProtection="false"))
     orders_backup.delete(STACK)
 
     assert orders_backup.client.describe_stacks()["Stacks"] == []
@@ -880,4 +894,6 @@ def test_it_is_torn_down_only_after_the_table_is_unprotected(
     assert clients("s3").list_buckets()["Buckets"] == []
     assert clients("backup").list_backup_vaults()["BackupVaultList"] == []
     assert clients("iam").list_roles()["Roles"] == []
-    assert orders_backup.deploy_body(STACK, TEMPLATE.read_text()) == "CREATE_COMPLETE"
+    assert clients("iam").list_groups()["Groups"] == []
+    assert clients("iam").list_policies(Scope="Local")["Policies"] == []
+    assert orders_backup.deploy_body(STACK, TEMPLATE.read_text(), **deployed_by_root()) == "CREATE_COMPLETE"

@@ -34,6 +34,8 @@ REGION = "us-east-1"
 NOW = dt.datetime(2026, 11, 2, 6, 0, tzinfo=dt.UTC)
 AS_OF = dt.datetime(2026, 11, 1, 6, 0, tzinfo=dt.UTC)
 JOB_SECONDS = 60.0
+ROOT_ARN = "arn:aws:iam::123456789012:root"
+RESTING = "cron(0 5 1 1 ? 2099)"
 CONNECTION = '{"conn_type": "aws", "extra": {"region_name": "us-east-1"}}'
 PARAMS = {
     "source": "include/data/daily/order_data_{as_of}.csv",
@@ -318,7 +320,13 @@ class Flow:
 def local_world(clients: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
     """An empty local AWS on a held clock, which is also the flows' own; yields what makes clients."""
 
-    def made_once(_session: boto3.Session, service_name: str, **_: Any) -> Any:
+    make: Any = boto3.Session.client
+
+    def made_once(session: boto3.Session, service_name: str, **arguments: Any) -> Any:
+        credentials = session.get_credentials()
+        if credentials is not None and credentials.access_key.startswith(("AKIA", "ASIA", "LSIA")):
+            # A session of another role or user.
+            return make(session, service_name, **arguments)
         return clients(service_name)
 
     with pytest.MonkeyPatch.context() as patch, mock_aws():
@@ -336,11 +344,16 @@ def local_world(clients: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
             control.reset()
 
 
-def deploy(clients: Callable[..., Any]) -> Flow:
-    """Deploy the stack from the project's own template, for a run for 2026-11-01."""
+def deploy(clients: Callable[..., Any], **parameters: str) -> Flow:
+    """Deploy the stack from the project's own template, for a run for 2026-11-01.
+
+    :param parameters: of the template. By default its plan rests, so that time can pass without backups.
+    """
+    parameters = {"DeployPrincipalArn": ROOT_ARN, "BackupSchedule": RESTING, **parameters}
     clients("cloudformation").create_stack(
         StackName="orders-backup",
         TemplateBody=(ROOT / "include" / "cloudformation" / "orders_backup.yaml").read_text(encoding="utf-8"),
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
         Capabilities=["CAPABILITY_NAMED_IAM"],
     )
     resources = {
@@ -357,6 +370,12 @@ def aws(clients: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
     """An empty local AWS, see `local_world`."""
     with local_world(clients) as made:
         yield made
+
+
+@pytest.fixture
+def deploy_flow(aws: Callable[..., Any]) -> Callable[..., Flow]:
+    """Deploy the stack with template parameters, see `deploy`."""
+    return lambda **parameters: deploy(aws, **parameters)
 
 
 @pytest.fixture

@@ -17,7 +17,13 @@ from backup_flows.operators import (
     run_is_over,
 )
 from backup_flows.project_files import project_file
-from backup_flows.stack import STACK_TEMPLATE, StackTrigger
+from backup_flows.stack import (
+    DEPLOY_PRINCIPAL,
+    STACK_TEMPLATE,
+    StackTrigger,
+    UnconfirmedComplianceLockError,
+    stack_parameters,
+)
 from backup_flows.triggers import AwsClockTrigger, TableLeaseTrigger
 
 LEASES = "orders-backup-leases"
@@ -161,6 +167,7 @@ class TestDeploy:
             "stack_name": "orders-backup",
             "template_path": str(project_file(STACK_TEMPLATE)),
             "tags": {"managed-by": "dynamodb-backup-proof"},
+            "principal_parameter": DEPLOY_PRINCIPAL,
             "wait_timeout": 600,
             "waiter_delay": 4,
         }
@@ -187,6 +194,31 @@ class TestDeploy:
         assert deferred.value.timeout == dt.timedelta(seconds=600)
         outputs = operator.execute_complete(context, event={"status": "success", "stack_name": "orders-backup"})
         assert outputs["TableName"] == "orders"
+
+    def test_the_deployer_guards_the_vault_and_an_update_by_another_does_not_change_that(self, aws, context):
+        with pytest.raises(TaskDeferred):
+            self.operator().execute(context)
+        root = "arn:aws:iam::123456789012:root"
+        assert stack_parameters(aws("cloudformation"), "orders-backup")["DeployPrincipalArn"] == root
+        with pytest.raises(TaskDeferred):
+            self.operator(parameters='{"DeleteAfterDays": 400, "BackupSchedule": ""}').execute(context)
+        now = stack_parameters(aws("cloudformation"), "orders-backup")
+        assert (now["DeployPrincipalArn"], now["DeleteAfterDays"]) == (root, "400")
+        assert now["BackupSchedule"] == "cron(0 5 ? * * *)"
+
+    def test_a_final_lock_that_is_not_confirmed_sends_nothing(self, aws, context):
+        with pytest.raises(UnconfirmedComplianceLockError):
+            self.operator(parameters={"VaultLockMode": "compliance"}).execute(context)
+        assert aws("cloudformation").describe_stacks()["Stacks"] == []
+
+    def test_who_deploys_has_a_connection_of_its_own(self, aws, context, monkeypatch):
+        with pytest.raises(TaskDeferred) as deferred:
+            self.operator().execute(context)
+        assert deferred.value.trigger.serialize()[1]["aws_conn_id"] == "aws_default"
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_BACKUP_DEPLOY", '{"conn_type": "aws"}')
+        with pytest.raises(TaskDeferred) as deferred:
+            self.operator(parameters={"DeleteAfterDays": "400"}).execute(context)
+        assert deferred.value.trigger.serialize()[1]["aws_conn_id"] == "aws_backup_deploy"
 
     def test_an_unchanged_stack_is_left_alone(self, aws, context):
         with pytest.raises(TaskDeferred):

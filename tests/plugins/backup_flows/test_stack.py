@@ -11,16 +11,20 @@ from botocore.exceptions import ClientError
 
 from backup_flows.project_files import project_file
 from backup_flows.stack import (
+    DEFAULT_VAULT,
     OUTPUT_FIELDS,
     STACK_NAME,
     STACK_TEMPLATE,
     MissingResourcesError,
     Resources,
+    UnconfirmedComplianceLockError,
     describe_stack,
+    ensure_compliance_lock_is_meant,
     failure_reasons,
     find_missing,
     read_resources,
     stack_outputs,
+    stack_parameters,
     start_deployment,
 )
 
@@ -29,6 +33,10 @@ NAMES = {
     "table": "orders",
     "lease_table": "orders-backup-leases",
     "vault": "orders-vault",
+    "probe_vault": "orders-vault-probe",
+    "operator_role_arn": "arn:aws:iam::123456789012:role/orders-backup-operator-us-east-1",
+    "retention_role_arn": "arn:aws:iam::123456789012:role/orders-backup-retention-us-east-1",
+    "developer_role_arn": "arn:aws:iam::123456789012:role/orders-backup-developer-us-east-1",
     "region": "us-east-1",
 }
 
@@ -83,7 +91,8 @@ def test_a_stack_of_somebody_else_lacks_our_outputs_and_they_are_named(cloudform
         read_resources(cloudformation, "foreign")
     told = str(missing.value)
     assert "foreign (CREATE_COMPLETE)" in told
-    assert "BackupRoleArn, LeaseTableName, TableArn, VaultArn, VaultName" in told
+    assert "BackupRoleArn, DeveloperRoleArn, LeaseTableName" in told
+    assert "VaultArn, VaultKeyArn, VaultName" in told
     assert "backup_stack" in told
 
 
@@ -147,7 +156,12 @@ def deploy(cloudformation: Any, *, name: str, body: str, exists: bool) -> bool:
         cloudformation,
         stack_name=name,
         template_body=body,
-        parameters={"VaultName": f"{name}-vault", "TableName": f"{name}-orders", "LeaseTableName": f"{name}-leases"},
+        parameters={
+            "DeployPrincipalArn": "arn:aws:iam::123456789012:root",
+            "VaultName": f"{name}-vault",
+            "TableName": f"{name}-orders",
+            "LeaseTableName": f"{name}-leases",
+        },
         tags={"managed-by": "dynamodb-backup-proof"},
         exists=exists,
     )
@@ -166,8 +180,54 @@ def test_a_stack_is_created_updated_and_left_alone(cloudformation):
     assert describe_stack(cloudformation, "second")["StackStatus"] == "UPDATE_COMPLETE"
 
 
+def test_an_update_keeps_what_it_does_not_name(cloudformation):
+    body = Path(project_file(STACK_TEMPLATE)).read_text(encoding="utf-8")
+    names = {"VaultName": "third-vault", "TableName": "third-orders", "LeaseTableName": "third-leases"}
+
+    def start(exists: bool, **parameters: str) -> bool:
+        request = {"stack_name": "third", "template_body": body, "tags": {}, "exists": exists}
+        return start_deployment(cloudformation, parameters=parameters, **request)
+
+    start(False, DeployPrincipalArn="arn:aws:iam::123456789012:root", BackupSchedule="cron(0 3 ? * * *)", **names)
+    assert start(True) is False
+    assert start(True, DeleteAfterDays="400") is True
+    now = stack_parameters(cloudformation, "third")
+    assert (now["BackupSchedule"], now["DeleteAfterDays"]) == ("cron(0 3 ? * * *)", "400")
+    assert now["VaultName"] == "third-vault"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "present", "meant"),
+    [
+        ({"VaultLockMode": "governance"}, {}, True),
+        ({}, {"VaultLockMode": "none"}, True),
+        ({"VaultLockMode": "compliance"}, {}, False),
+        ({"VaultLockMode": "compliance", "ComplianceLockConfirmation": "yes"}, {}, False),
+        ({"VaultLockMode": "compliance", "ComplianceLockConfirmation": "orders-vault"}, {}, True),
+        ({"VaultLockMode": "compliance", "ComplianceLockConfirmation": "orders-vault"}, {"VaultName": "v"}, False),
+        ({"VaultLockMode": "compliance", "ComplianceLockConfirmation": "v"}, {"VaultName": "v"}, True),
+        ({}, {"VaultLockMode": "compliance", "ComplianceLockConfirmation": "v", "VaultName": "v"}, True),
+    ],
+)
+def test_a_lock_for_good_has_to_be_meant(parameters: dict[str, str], present: dict[str, str], meant: bool):
+    if meant:
+        ensure_compliance_lock_is_meant(parameters, present)
+        return
+    vault = present.get("VaultName", "orders-vault")
+    with pytest.raises(UnconfirmedComplianceLockError, match=f"ComplianceLockConfirmation the value '{vault}'"):
+        ensure_compliance_lock_is_meant(parameters, present)
+
+
+def test_the_default_vault_is_the_templates(cloudformation):
+    assert stack_parameters(cloudformation, STACK_NAME)["VaultName"] == DEFAULT_VAULT
+
+
 def test_a_refused_update_goes_on():
-    refusing = SimpleNamespace(update_stack=raising("ValidationError", "Stack is in ROLLBACK_COMPLETE state"))
+    refusing = SimpleNamespace(
+        update_stack=raising("ValidationError", "Stack is in ROLLBACK_COMPLETE state"),
+        get_template_summary=lambda **_: {"Parameters": []},
+        describe_stacks=lambda **_: {"Stacks": []},
+    )
     with pytest.raises(ClientError, match="ROLLBACK_COMPLETE"):
         deploy(refusing, name="second", body="", exists=True)
 
