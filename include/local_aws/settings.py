@@ -20,7 +20,7 @@ class UnknownSetting(ValueError):
 class Settings:
     """Durations in seconds of the clock, but for the reply delay, which is in seconds of the machine; and switches.
 
-    All durations are zero by default, so that in one process a job is over by the next request. The server sets its
+    Durations are zero by default, so that in one process a job is over by the next request. The server sets its
     own.
 
     Attributes:
@@ -32,6 +32,8 @@ class Settings:
             promises only what was committed up to a minute before, see
             https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CreateBackup.html.
         start_backup_reply_delay_seconds: How long the reply to an accepted StartBackupJob is kept back.
+        recovery_lag_seconds: How far the latest time that a table can be restored to lies back: five minutes, as on
+            AWS. Unlike the others not zero by default.
         list_lag_seconds: How long new jobs and recovery points are missing from lists: AWS's are eventually
             consistent, and say nothing of how long that takes. Describing one is never late.
         enforce_iam: Whether callers and jobs may do only what their policies allow. Credentials without AWS's
@@ -44,6 +46,7 @@ class Settings:
     delete_seconds: float = 0.0
     snapshot_skew_seconds: float = 0.0
     start_backup_reply_delay_seconds: float = 0.0
+    recovery_lag_seconds: float = 300.0
     list_lag_seconds: float = 0.0
     enforce_iam: bool = False
 

@@ -186,7 +186,7 @@ def snapshot_table(
         table = _table(account_id, region, table_name)
         rows = _rows_by_reference(table)
         if skew > timedelta(0):
-            window = write_journal.window()
+            window = write_journal.window(table)
             if window is None or window < skew:
                 raise JournalTooShort(skew, window)
             _undo_writes_after(table, rows, now - skew)
@@ -202,7 +202,7 @@ def begin_restore(
     encryption_type: str | None,
     kms_key_arn: str | None,
     tags: Mapping[str, str] | None,
-    source_backup_arn: str,
+    source_backup_arn: str | None,
     now: datetime,
 ) -> str:
     """Make a table from a snapshot; it is CREATING, and serves no item, until `finish_restore`.
@@ -221,7 +221,7 @@ def begin_restore(
         kms_key_arn: Customer key, only with "KMS"; without it "KMS" means the key that AWS manages for
         DynamoDB.
         tags: Tags for the new table.
-        source_backup_arn: Shown in the table's RestoreSummary.
+        source_backup_arn: Shown in the table's RestoreSummary; None: restored from no backup, to a point in time.
         now: Time of the request, timezone-aware; the table's creation time.
 
     Returns:

@@ -53,21 +53,24 @@ class ContinuousBackupsUnavailable(DynamodbException):
 
 @dataclass(frozen=True)
 class _Restore:
-    source_backup_arn: str
+    source_backup_arn: str | None
     source_table_arn: str
     backed_up_at: datetime
     in_progress: bool
 
     def summary(self) -> dict[str, Any]:
+        backup = {"SourceBackupArn": self.source_backup_arn} if self.source_backup_arn is not None else {}
         return {
-            "SourceBackupArn": self.source_backup_arn,
+            **backup,
             "SourceTableArn": self.source_table_arn,
             "RestoreDateTime": self.backed_up_at,
             "RestoreInProgress": self.in_progress,
         }
 
 
-def mark_restoring(table: Table, *, source_backup_arn: str, source_table_arn: str, backed_up_at: datetime) -> None:
+def mark_restoring(
+    table: Table, *, source_backup_arn: str | None, source_table_arn: str, backed_up_at: datetime
+) -> None:
     """Make `table` CREATING, being restored from that backup."""
     restore = _Restore(source_backup_arn, source_table_arn, backed_up_at, in_progress=True)
     setattr(table, _RESTORE, restore)

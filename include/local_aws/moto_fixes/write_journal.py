@@ -21,6 +21,8 @@ from moto.dynamodb.models.table import Table
 ATTRIBUTE: Final = "local_aws_write_journal"
 """Name under which a table carries its journal; a copy of the table takes the records along."""
 
+_OWN_WINDOW: Final = "local_aws_write_journal_window"
+
 
 @dataclass(frozen=True, slots=True)
 class WriteRecord:
@@ -53,9 +55,26 @@ def keep(window: timedelta | None) -> None:
     _journal.window = window
 
 
-def window() -> timedelta | None:
-    """Return how far back the journal reaches, None when it is off."""
-    return _journal.window
+def keep_for(table: Table, window: timedelta | None) -> None:
+    """Keep the writes of one table for as long, though those of others are kept for less; None: no more."""
+    if window is not None:
+        table.__dict__[_OWN_WINDOW] = window
+    else:
+        table.__dict__.pop(_OWN_WINDOW, None)
+        if _journal.window is None:
+            table.__dict__.pop(ATTRIBUTE, None)
+
+
+def window(table: Table) -> timedelta | None:
+    """Return how far back the journal of a table reaches, None when it is off."""
+    return _window_of(table)
+
+
+def _window_of(table: Table) -> timedelta | None:
+    own: timedelta | None = table.__dict__.get(_OWN_WINDOW)
+    if own is None or (_journal.window is not None and _journal.window > own):
+        return _journal.window
+    return own
 
 
 def use_clock(clock: Callable[[], datetime] | None) -> None:
@@ -78,12 +97,13 @@ def one_instant() -> Iterator[None]:
 
 def record(table: Table, hash_key: DynamoType, range_key: DynamoType | None, before: Item | None) -> None:
     """Remember that a key of `table` is being overwritten; forget what has left the window."""
-    if _journal.window is None:
+    kept = _window_of(table)
+    if kept is None:
         return
     at = _journal.instant or _journal.clock()
     records = _records_of(table)
     records.append(WriteRecord(at, hash_key, range_key, before))
-    horizon = at - _journal.window
+    horizon = at - kept
     while records[0].at <= horizon:
         records.popleft()
 

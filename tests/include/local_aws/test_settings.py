@@ -4,8 +4,10 @@ from local_aws import control, tables
 from local_aws.settings import Settings, UnknownSetting
 
 
-def test_all_are_zero_at_first():
-    assert set(Settings().as_dict().values()) == {0.0}
+def test_all_but_the_lag_of_recovery_are_zero_at_first():
+    durations = Settings().as_dict()
+    assert durations.pop("recovery_lag_seconds") == 300
+    assert set(durations.values()) == {0.0}
 
 
 def test_an_update_changes_what_it_names():
