@@ -85,7 +85,7 @@ def measure(seconds: float, rounds: int, clients: int) -> dict[str, dict[str, li
     for number in range(rounds):
         for name in OPERATIONS:
             for server in list(COMMANDS) if number % 2 == 0 else reversed(COMMANDS):
-                with Serving(server, _free_port()) as serving:
+                with Serving(server, free_port()) as serving:
                     client = Client(serving.port)
                     for table in (_TABLE, _READ_TABLE):
                         make_table(client, table)
@@ -113,7 +113,8 @@ def table(found: dict[str, dict[str, list[float]]], clients: int) -> Table:
     return result
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return int(listening.getsockname()[1])
 
