@@ -36,6 +36,8 @@ class Settings:
             AWS. Unlike the others not zero by default.
         list_lag_seconds: How long new jobs and recovery points are missing from lists: AWS's are eventually
             consistent, and say nothing of how long that takes. Describing one is never late.
+        vault_lag_seconds: How long a vault still refuses to be deleted after its last recovery point has gone, see
+            https://docs.aws.amazon.com/aws-backup/latest/devguide/API_DeleteBackupVault.html.
         enforce_iam: Whether callers and jobs may do only what their policies allow. Credentials without AWS's
             form, such as "testing", remain those of the account's root user.
     """
@@ -48,6 +50,7 @@ class Settings:
     start_backup_reply_delay_seconds: float = 0.0
     recovery_lag_seconds: float = 300.0
     list_lag_seconds: float = 0.0
+    vault_lag_seconds: float = 0.0
     enforce_iam: bool = False
 
     def update(self, values: dict[str, Any]) -> None:

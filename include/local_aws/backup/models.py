@@ -163,10 +163,11 @@ class BackupBackend(MotoBackupBackend):
 
         Raises:
             ResourceNotFoundException: No such vault.
-            InvalidRequestException: It holds recovery points, also while those are being deleted.
+            InvalidRequestException: It holds recovery points, also while those are being deleted, and for
+                `vault_lag_seconds` after the last has gone.
         """
         vault = self.describe_backup_vault(backup_vault_name)
-        if self.recovery_points.in_vault(backup_vault_name):
+        if vault.seems_to_hold(len(self.recovery_points.in_vault(backup_vault_name))):
             raise InvalidRequestException("Backup vault cannot be deleted because it contains recovery points.")
         self.tagger.delete_all_tags_for_resource(vault.backup_vault_arn)
         self.access_policies.forget(backup_vault_name)

@@ -174,6 +174,7 @@ class RecoveryPoints:
         """Take it out of its vault, tags and all."""
         self._by_arn.pop(point.arn, None)
         point.content = None
+        point.vault.last_removal_at = at
         self._backend.tagger.delete_all_tags_for_resource(point.arn)
         self._backend.changes.report(point, at, What.DELETED)
 

@@ -9,6 +9,7 @@ from moto.backup.models import Vault as MotoVault
 
 from local_aws.backup.exceptions import InvalidParameterValueException, InvalidRequestException
 from local_aws.clock import CLOCK
+from local_aws.settings import SETTINGS
 
 if TYPE_CHECKING:
     from local_aws.backup.models import BackupBackend
@@ -33,6 +34,7 @@ class Vault(MotoVault):
         locked_for_good_at: From when on its lock can no longer be changed; None: never (governance mode).
         customer_key: Whether the caller named the encryption key.
         notifications: Whom to tell of what happens in it; None: nobody.
+        last_removal_at: When a recovery point last went; None: never.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Vault(MotoVault):
         self.customer_key = encryption_key_arn is not None
         self.locked_for_good_at: datetime | None = None
         self.notifications: NotificationSettings | None = None
+        self.last_removal_at: datetime | None = None
 
     @property
     def encryption_key_type(self) -> str:
@@ -90,6 +93,12 @@ class Vault(MotoVault):
         self.locked = False
         self.min_retention_days = self.max_retention_days = self.changeable_for_days = None
         self._lock_for_good_at(None)
+
+    def seems_to_hold(self, recovery_points: int) -> bool:
+        """Tell whether AWS takes the vault for one that holds recovery points: also for a while after the last."""
+        lag = timedelta(seconds=SETTINGS.vault_lag_seconds)
+        went = self.last_removal_at
+        return recovery_points > 0 or (went is not None and CLOCK.now() < went + lag)
 
     def why_not_retained(self, delete_after_days: int | None) -> str | None:
         """Return why a job may not put a recovery point of that retention here; None if it may.

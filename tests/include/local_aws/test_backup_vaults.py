@@ -2,6 +2,8 @@ from datetime import timedelta
 
 import pytest
 
+from local_aws import control
+
 
 @pytest.mark.parametrize("name", ["ab", "orders-vault", "orders_vault", "A" * 50])
 def test_names_that_aws_takes(bare_aws, name):
@@ -69,6 +71,20 @@ def test_only_an_empty_vault_can_be_deleted(aws, refused):
     with refused("InvalidRequestException", "contains recovery points"):  # it is only DELETING yet
         aws.backup.delete_backup_vault(BackupVaultName=aws.vault)
     aws.wait(10)
+    aws.backup.delete_backup_vault(BackupVaultName=aws.vault)
+    assert aws.backup.list_backup_vaults()["BackupVaultList"] == []
+
+
+def test_an_empty_vault_may_seem_full_for_a_while(aws, refused):
+    control.configure(vault_lag_seconds=60)
+    arn = aws.recovery_point()
+    aws.backup.delete_recovery_point(BackupVaultName=aws.vault, RecoveryPointArn=arn)
+    aws.wait(10)
+    assert aws.backup.list_recovery_points_by_backup_vault(BackupVaultName=aws.vault)["RecoveryPoints"] == []
+    aws.wait(59)
+    with refused("InvalidRequestException", "contains recovery points"):
+        aws.backup.delete_backup_vault(BackupVaultName=aws.vault)
+    aws.wait(1)
     aws.backup.delete_backup_vault(BackupVaultName=aws.vault)
     assert aws.backup.list_backup_vaults()["BackupVaultList"] == []
 

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 INCLUDE = Path(__file__).resolve().parents[3] / "include"
 ROLE = "arn:aws:iam::123456789012:role/AWSBackupRole"
@@ -386,3 +388,26 @@ def test_a_bad_file_of_faults_is_one_clear_line(tmp_path):
     (line,) = errors.splitlines()
     assert "bad-day.json" in line
     assert "flood" in line
+
+
+def test_a_server_can_enforce_iam_from_its_start(make_client):
+    server = serve("--enforce-iam")
+    try:
+        root = {service: make_client(service, endpoint_url=server.url) for service in ("iam", "backup")}
+        root["iam"].create_user(UserName="nobody")
+        key = root["iam"].create_access_key(UserName="nobody")["AccessKey"]
+        nobody = boto3.client(
+            "backup",
+            region_name="us-east-1",
+            endpoint_url=server.url,
+            aws_access_key_id=key["AccessKeyId"],
+            aws_secret_access_key=key["SecretAccessKey"],
+        )
+        root["backup"].create_backup_vault(BackupVaultName="vault")
+        with pytest.raises(ClientError, match="user/nobody is not authorized to perform: backup:DeleteBackupVault"):
+            nobody.delete_backup_vault(BackupVaultName="vault")
+        assert server.admin("POST", "settings", {"enforce_iam": False})[0] == 200
+        nobody.delete_backup_vault(BackupVaultName="vault")
+        assert server.admin("POST", "settings", {"enforce_iam": "yes"})[0] == 400
+    finally:
+        server.stop()
