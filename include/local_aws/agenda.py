@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from threading import Event
@@ -15,19 +15,18 @@ CHANGED: Final = Event()
 """Set when an agenda got an entry or the clock was moved: the next due time may be another."""
 
 
-@dataclass(order=True, frozen=True)
+@dataclass(frozen=True)
 class Entry:
     due: datetime
-    sequence: int
-    action: Action = field(compare=False)
-    prepare: Callable[[], object] | None = field(compare=False, default=None)
+    action: Action
+    prepare: Callable[[], object] | None = None
 
 
 class Agenda:
     """Actions by due time; those due at the same time in the order that they were added."""
 
     def __init__(self) -> None:
-        self._entries: list[Entry] = []
+        self._entries: list[tuple[datetime, int, Entry]] = []
         self._sequence = count()
 
     def add(self, due: datetime, action: Action, *, prepare: Callable[[], object] | None = None) -> None:
@@ -39,16 +38,17 @@ class Agenda:
             prepare: Slow work, safe without any lock, whose result the action will find cached. May be left
                 out.
         """
-        heapq.heappush(self._entries, Entry(due, next(self._sequence), action, prepare))
-        CHANGED.set()
+        heapq.heappush(self._entries, (due, next(self._sequence), Entry(due, action, prepare)))
+        if not CHANGED.is_set():  # setting it is dear, and a year has many entries
+            CHANGED.set()
 
     @property
     def next_due(self) -> datetime | None:
-        return self._entries[0].due if self._entries else None
+        return self._entries[0][0] if self._entries else None
 
     def pop(self) -> Entry:
-        return heapq.heappop(self._entries)
+        return heapq.heappop(self._entries)[2]
 
     def due_by(self, instant: datetime) -> list[Entry]:
         """Return what is due by `instant`, without taking it off."""
-        return [entry for entry in self._entries if entry.due <= instant]
+        return [entry for due, _, entry in self._entries if due <= instant]

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from moto.events.models import events_backends
+
 from local_aws.backup.backup_jobs import BackupJob
 from local_aws.backup.changes import Change, What
 from local_aws.backup.copy_jobs import CopyJob
@@ -62,7 +64,10 @@ class Events:
     def observe(self, change: Change) -> None:
         """Post the events that a change makes, if it makes any."""
         maker = self._makers.get(type(change.subject))
-        for draft in maker(change.subject, change) if maker is not None else ():
+        drafts = maker(change.subject, change) if maker is not None else []
+        if not self._has_listeners():
+            return
+        for draft in drafts:
             self._backend.outbox.post(
                 Event(
                     account_id=self._backend.account_id,
@@ -73,6 +78,11 @@ class Events:
                     detail=draft.detail,
                 )
             )
+
+    def _has_listeners(self) -> bool:
+        # A year of backups is a hundred thousand events: without a rule on the bus they need not wait in memory.
+        buses = events_backends[self._backend.account_id][self._backend.region_name].event_buses
+        return bool(buses["default"].rules)
 
     def _of_backup_job(self, job: BackupJob, _change: Change) -> list[_Draft]:
         about = "Backup Job State Change"
