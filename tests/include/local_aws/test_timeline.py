@@ -26,6 +26,16 @@ def test_entries_come_off_by_time_and_then_by_age(bare_aws):
     assert order == ["first", "second", "late"]
 
 
+def test_what_is_due_can_be_looked_at(bare_aws):
+    agenda, due = Agenda(), [(seconds * 37) % 101 for seconds in range(100)]
+    for seconds in due:
+        agenda.add(after(seconds), lambda _at: None)
+    for by in (-1, 0, 40, 100):
+        found = sorted((entry.due - CLOCK.now()).total_seconds() for entry in agenda.due_by(after(by)))
+        assert found == sorted(seconds for seconds in due if seconds <= by)
+    assert agenda.next_due == after(min(due))
+
+
 def test_time_stops_at_each_entry_on_its_way(bare_aws):
     seen, start = [], CLOCK.now()
     agenda_of().add(after(5), lambda at: seen.append((at - start, CLOCK.now() - start)))
