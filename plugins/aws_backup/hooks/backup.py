@@ -150,6 +150,26 @@ class BackupHook(AwsBaseHook):
             for page in paginator.paginate(BackupPlanId=plan_id):
                 yield from map(dict, page.get("BackupSelectionsList", []))
 
+    # -- tags
+
+    def get_tags(self, arn: str) -> dict[str, str]:
+        """Return the tags of a vault, plan or recovery point.
+
+        https://docs.aws.amazon.com/aws-backup/latest/devguide/API_ListTags.html
+
+        :raises AirflowNotFoundException: if there is no such thing.
+        """
+        tags: dict[str, str] = {}
+        token: dict[str, Any] = {}
+        # ListTags has a NextToken, but botocore has no paginator for it.
+        while True:
+            with self._not_found(f"resource {arn}"):
+                page = self.client.list_tags(ResourceArn=arn, **token)
+            tags.update(page.get("Tags", {}))
+            if not page.get("NextToken"):
+                return tags
+            token = {"NextToken": page["NextToken"]}
+
     # -- backup jobs
 
     def get_backup_job(self, job_id: str) -> dict[str, Any]:
@@ -274,18 +294,7 @@ class BackupHook(AwsBaseHook):
 
         :raises AirflowNotFoundException: if there is no such recovery point.
         """
-        if not is_taggable(recovery_point_arn):
-            return {}
-        tags: dict[str, str] = {}
-        token: dict[str, Any] = {}
-        # ListTags has a NextToken, but botocore has no paginator for it.
-        while True:
-            with self._not_found(f"recovery point {recovery_point_arn}"):
-                page = self.client.list_tags(ResourceArn=recovery_point_arn, **token)
-            tags.update(page.get("Tags", {}))
-            if not page.get("NextToken"):
-                return tags
-            token = {"NextToken": page["NextToken"]}
+        return self.get_tags(recovery_point_arn) if is_taggable(recovery_point_arn) else {}
 
     def delete_recovery_point(self, vault: str, recovery_point_arn: str) -> bool:
         """Ask AWS to delete a recovery point; only describing it again tells whether it did.

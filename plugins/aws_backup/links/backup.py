@@ -34,6 +34,14 @@ class BackupVaultLink(BaseAwsLink):
     format_str = CONSOLE_HOME + "#/backupvaults/details/{backup_vault_name}"
 
 
+class BackupPlanLink(BaseAwsLink):
+    """Link to a backup plan."""
+
+    name = "AWS Backup Plan"
+    key = "backup_plan"
+    format_str = CONSOLE_HOME + "#/backupplan/details/{backup_plan_id}"
+
+
 class BackupRecoveryPointLink(BaseAwsLink):
     """Link to a recovery point in its vault."""
 

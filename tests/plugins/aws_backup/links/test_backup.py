@@ -6,6 +6,7 @@ import pytest
 
 from aws_backup.links.backup import (
     BackupJobLink,
+    BackupPlanLink,
     BackupRecoveryPointLink,
     BackupRestoreJobLink,
     BackupVaultLink,
@@ -21,6 +22,7 @@ PLAIN = "arn:aws:dynamodb:eu-west-1:1:table/orders/backup/0157"
     [
         (BackupJobLink(), {"backup_job_id": "job-1"}, "#/jobs/backup/details/job-1"),
         (BackupRestoreJobLink(), {"restore_job_id": "r-1"}, "#/jobs/restore/details/r-1"),
+        (BackupPlanLink(), {"backup_plan_id": "p-1"}, "#/backupplan/details/p-1"),
         (BackupVaultLink(), {"backup_vault_name": "v"}, "#/backupvaults/details/v"),
         (
             BackupRecoveryPointLink(),
@@ -34,12 +36,12 @@ def test_links_lead_to_the_console(link: Any, values: dict[str, str], expected: 
 
 
 @pytest.mark.parametrize(
-    "link", [BackupJobLink(), BackupRestoreJobLink(), BackupVaultLink(), BackupRecoveryPointLink()]
+    "link", [BackupJobLink(), BackupRestoreJobLink(), BackupVaultLink(), BackupPlanLink(), BackupRecoveryPointLink()]
 )
 def test_a_link_without_its_value_is_empty(link: Any) -> None:
     assert link.format_link(**AT) == ""
 
 
 def test_keys_are_distinct() -> None:
-    links = [BackupJobLink, BackupRestoreJobLink, BackupVaultLink, BackupRecoveryPointLink]
-    assert len({link.key for link in links}) == len({link.name for link in links}) == 4
+    links = [BackupJobLink, BackupRestoreJobLink, BackupVaultLink, BackupPlanLink, BackupRecoveryPointLink]
+    assert len({link.key for link in links}) == len({link.name for link in links}) == len(links)
