@@ -9,6 +9,9 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlparse
@@ -31,6 +34,19 @@ def _sessions(_connection: str) -> dict[str, Any]:
     return {}
 
 
+_reused: ContextVar[dict[tuple[str, str, str | None], Any] | None] = ContextVar("_reused", default=None)
+
+
+@contextmanager
+def reused_clients() -> Iterator[None]:
+    """Let `client` make each client once within the block, for work that asks for them again and again."""
+    token = _reused.set({})
+    try:
+        yield
+    finally:
+        _reused.reset(token)
+
+
 def client(service: str, *, aws_conn_id: str = AWS_CONN_ID, region_name: str | None = None) -> Any:
     """Return a low-level boto3 client for ``service``, made from an Airflow connection.
 
@@ -40,6 +56,16 @@ def client(service: str, *, aws_conn_id: str = AWS_CONN_ID, region_name: str | N
     Botocore's standard retries with a short connect timeout: an endpoint that is down is reported in seconds, a
     throttled call is repeated.
     """
+    kept = _reused.get()
+    if kept is None:
+        return _make_client(service, aws_conn_id, region_name)
+    key = (service, aws_conn_id, region_name)
+    if key not in kept:
+        kept[key] = _make_client(*key)
+    return kept[key]
+
+
+def _make_client(service: str, aws_conn_id: str, region_name: str | None) -> Any:
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
     from botocore.config import Config
 

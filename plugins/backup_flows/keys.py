@@ -27,6 +27,11 @@ def load_prefix(table: str, run: str, version_id: str) -> str:
     return f"loads/{_part(table)}/{_part(run)}-{hashlib.sha256(version_id.encode()).hexdigest()[:16]}/"
 
 
+def fleet_prefix(as_of: str, run: str) -> str:
+    """Return the prefix of what a run that backs many tables up keeps."""
+    return f"fleet/{_part(as_of)}-{_part(run)}/"
+
+
 def intent_prefix(token: str) -> str:
     """Return the prefix of what was done before a job with this idempotency token was started."""
     return f"intents/{_part(token)}/"

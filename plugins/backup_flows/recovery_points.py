@@ -51,9 +51,10 @@ def scan_part_bytes() -> int:
     return max(1, int(megabytes * 1024 * 1024))
 
 
-def intended_backup(resources: dict[str, Any], context: Any) -> Any:
+def intended_backup(resources: dict[str, Any], context: Any, start_task: str = START_TASK) -> Any:
     """Return what the run's backup job is going to be, or is already.
 
+    :param start_task: the task that starts it, whose name is part of the job's identity.
     :return: a :class:`aws_backup.intents.Intent`.
     """
     hook = BackupHook(aws_conn_id=AWS_CONN_ID)
@@ -62,7 +63,7 @@ def intended_backup(resources: dict[str, Any], context: Any) -> Any:
         IntentIdentity(
             dag_id=context["dag_run"].dag_id,
             run_id=context["dag_run"].run_id,
-            task_id=START_TASK,
+            task_id=start_task,
             map_index=-1,
             resource=resources["table_arn"],
         ),
@@ -161,13 +162,19 @@ def take_whole(
     return taken
 
 
-def take_before(resources: dict[str, Any], context: Any, parts: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+def take_before(
+    resources: dict[str, Any],
+    context: Any,
+    parts: Sequence[dict[str, Any]] = (),
+    start_task: str = START_TASK,
+) -> dict[str, Any]:
     """Take the fingerprint that precedes the run's backup job, or adopt the one that did.
 
     :param parts: what the table was read in, if it was.
+    :param start_task: the task that starts the job.
     :return: the fingerprint's record (:class:`backup_flows.fingerprints.Taken`) as a dict.
     """
-    intent = intended_backup(resources, context)
+    intent = intended_backup(resources, context, start_task)
     standing = standing_before(resources, intent)
     if standing is not None:
         log.info("The backup job stands (%s), so its fingerprint of %s counts", intent.reason, standing.taken_at)

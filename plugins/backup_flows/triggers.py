@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -29,6 +30,7 @@ class TableLeaseTrigger(BaseTrigger):
     :param owner: ``<dag_id>/<run_id>`` of the waiting run.
     :param as_of: the waiting run's as_of, ISO 8601.
     :param poll_seconds: mean time between looks.
+    :param give_up_after: seconds after which to fire in any case; None: never.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class TableLeaseTrigger(BaseTrigger):
         region_name: str | None = None,
         poll_seconds: float = 5.0,
         lease_seconds: int = 900,
+        give_up_after: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.lease_table = lease_table
@@ -52,6 +55,7 @@ class TableLeaseTrigger(BaseTrigger):
         self.region_name = region_name
         self.poll_seconds = poll_seconds
         self.lease_seconds = lease_seconds
+        self.give_up_after = give_up_after
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
@@ -65,6 +69,7 @@ class TableLeaseTrigger(BaseTrigger):
                 "region_name": self.region_name,
                 "poll_seconds": self.poll_seconds,
                 "lease_seconds": self.lease_seconds,
+                "give_up_after": self.give_up_after,
             },
         )
 
@@ -74,11 +79,15 @@ class TableLeaseTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         store = await sync_to_async(self._store)()
+        began = time.monotonic()
         while True:
             state = await sync_to_async(store.show_up)(self.table_name, self.owner, self.as_of)
             now = int(utcnow().timestamp())
             if state.may_try(self.owner, now=now, stale_after=store.stale_after):
                 yield TriggerEvent({"status": "success", "owner": state.owner})
+                return
+            if self.give_up_after is not None and time.monotonic() - began >= self.give_up_after:
+                yield TriggerEvent({"status": "waited", "owner": state.owner})
                 return
             await asyncio.sleep(jittered(self.poll_seconds))
 

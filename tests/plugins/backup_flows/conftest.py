@@ -47,6 +47,10 @@ PARAMS = {
     "force_new": False,
     "keep_restored_table": False,
     "stack_name": "orders-backup",
+    "which": "all",
+    "tables": [],
+    "tag": "",
+    "starts_per_second": 1000,
 }
 
 
@@ -59,6 +63,8 @@ class DagRun:
     logical_date: dt.datetime | None = AS_OF
     run_after: dt.datetime = NOW
     run_type: str = "manual"
+    data_interval_start: dt.datetime | None = None
+    data_interval_end: dt.datetime | None = None
 
 
 def make_context(*, unfinished_runs: int = 0, run: dict[str, Any] | None = None, **params: Any) -> dict[str, Any]:
