@@ -7,6 +7,8 @@ verified: a caller is who its access key and session token say.
 
 import re
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from functools import partial, wraps
 from typing import Any, Final
 
 from botocore.model import OperationNotFoundError
@@ -17,7 +19,9 @@ from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import determine_request_protocol
 from moto.core.responses import ActionResult, BaseResponse
 from moto.core.utils import get_service_model
+from moto.iam.access_control import PermissionResult
 from moto.s3.exceptions import S3ClientError
+from moto.s3.models import FakeBucket
 from werkzeug.exceptions import HTTPException
 
 from local_aws.access import backup_calls, dynamodb_calls, identity_calls, s3_calls
@@ -41,6 +45,9 @@ _RULES: Final[Mapping[str, Rule]] = {
 }
 _CREDENTIAL: Final = re.compile(r"Credential=([^/,\s]+)/")
 _CODES: Final = ("AccessDenied", "AccessDeniedException", "InvalidClientTokenId", "UnrecognizedClientException")
+_DENIED_OBJECTS: ContextVar[frozenset[str]] = ContextVar("denied_objects", default=frozenset())
+"""ARNs of the objects that the DeleteObjects call at hand may not delete."""
+
 _MARK: Final = "_local_aws_enforces"
 
 
@@ -123,6 +130,20 @@ def install() -> None:
     setattr(normal_action, _MARK, True)
     ActionAuthenticatorMixin._authenticate_and_authorize_normal_action = normal_action  # type: ignore[method-assign]
     ActionAuthenticatorMixin._authenticate_and_authorize_s3_action = s3_action  # type: ignore[method-assign]
+    _install_bucket_permission()
+
+
+def _install_bucket_permission() -> None:
+    stock = FakeBucket.get_permission
+
+    @wraps(stock)
+    def get_permission(self: FakeBucket, action: str, resource: str) -> Any:
+        if not SETTINGS.enforce_iam:
+            return stock(self, action, resource)
+        # The bucket's policy has been evaluated with the call, for this caller and with its conditions.
+        return PermissionResult.DENIED if resource in _DENIED_OBJECTS.get() else PermissionResult.PERMITTED
+
+    FakeBucket.get_permission = get_permission  # type: ignore[method-assign]
 
 
 def _enforce(response: BaseResponse) -> None:
@@ -145,14 +166,29 @@ def _enforce_s3(response: Any, bucket: str | None, key: str | None) -> None:
     headers = {"x-amz-copy-source": response.headers.get("x-amz-copy-source"), "method": response.method}
     call = _call(response, "s3", str(action[0] if isinstance(action, list) else action), headers)
     query = dict(response.request.args) if hasattr(response.request, "args") else {}
+    _DENIED_OBJECTS.set(frozenset())
     try:
-        _check_all(response, call, lambda: s3_calls.permissions(call, bucket, key, query))
+        if call.operation == "DeleteObject" and bucket is not None and key is None:
+            _enforce_deletions(response, call, bucket)
+        else:
+            _check_all(response, call, lambda: s3_calls.permissions(call, bucket, key, query))
     except UnknownAccessKey as error:
         raise S3ClientError(
             "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records."
         ) from error
     except AccessDenied as error:
         raise S3ClientError("AccessDenied", str(error)) from error
+
+
+def _enforce_deletions(response: Any, call: Call, bucket: str) -> None:
+    """Check the deletion of many objects, each for itself: DeleteObjects reports those that it was denied."""
+    denied = set()
+    for permission in s3_calls.deletions(call, bucket, response.body):
+        try:
+            _check_all(response, call, partial(list, (permission,)))
+        except AccessDenied:
+            denied.add(str(permission.resource))
+    _DENIED_OBJECTS.set(frozenset(denied))
 
 
 def _check_all(response: Any, call: Call, needed: Callable[[], Any]) -> None:

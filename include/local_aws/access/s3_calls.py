@@ -6,6 +6,7 @@ See https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-a
 from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import unquote
+from xml.etree import ElementTree
 
 from moto.s3.models import s3_backends
 
@@ -45,6 +46,20 @@ def permissions(call: Call, bucket: str | None, key: str | None, query: Mapping[
         source_bucket = path.partition("/")[0]
         policy = _policy(call, source_bucket)
         yield Permission("s3:GetObject", f"arn:{call.partition}:s3:::{path}", {}, policy)
+
+
+def deletions(call: Call, bucket: str, body: str | bytes) -> Iterable[Permission]:
+    """Return what DeleteObjects needs, object by object.
+
+    Args:
+        call: The call.
+        bucket: The bucket that they are in.
+        body: The request's body, XML.
+    """
+    policy = _policy(call, bucket)
+    for named in ElementTree.fromstring(body).iterfind("{*}Object"):  # noqa: S314 - moto parses it just as well
+        action = "s3:DeleteObjectVersion" if named.findtext("{*}VersionId") else "s3:DeleteObject"
+        yield Permission(action, f"arn:{call.partition}:s3:::{bucket}/{named.findtext('{*}Key')}", {}, policy)
 
 
 def _action(call: Call, key: str | None, query: Mapping[str, str]) -> str:

@@ -312,6 +312,37 @@ def test_s3_by_bucket_and_object(people, clients, denied):
             call(Bucket="staging", **members)
 
 
+def test_many_objects_are_deleted_each_by_its_own_right(people, clients):
+    root = clients("s3")
+    root.create_bucket(Bucket="staging")
+    for key in ("open/a", "open/b", "closed/c"):
+        root.put_object(Bucket="staging", Key=key, Body=b"x")
+    user = people.user("cleaner", allow("s3:DeleteObject", "arn:aws:s3:::staging/open/*"))("s3")
+    named = [{"Key": key} for key in ("open/a", "open/b", "closed/c")]
+    answer = user.delete_objects(Bucket="staging", Delete={"Objects": named})
+    assert sorted(entry["Key"] for entry in answer["Deleted"]) == ["open/a", "open/b"]
+    assert [(entry["Key"], entry["Code"]) for entry in answer["Errors"]] == [("closed/c", "AccessDenied")]
+    assert [entry["Key"] for entry in root.list_objects_v2(Bucket="staging")["Contents"]] == ["closed/c"]
+
+
+def test_a_bucket_policy_knows_its_callers_and_conditions(people, clients, denied):
+    root = clients("s3")
+    root.create_bucket(Bucket="evidence")
+    writer = people.role("Writer", allow("s3:*"))
+    spare = {"ArnNotEquals": {"aws:PrincipalArn": writer}}
+    plain = {"Bool": {"aws:SecureTransport": "false"}}
+    statements = [
+        {**deny(action, "arn:aws:s3:::evidence/*", **condition), "Principal": "*"}
+        for action, condition in (("s3:PutObject", spare), ("s3:*", plain))
+    ]
+    root.put_bucket_policy(Bucket="evidence", Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    people.assume(writer)("s3").put_object(Bucket="evidence", Key="pack", Body=b"x")
+    reader = people.user("reader", allow("s3:*"))("s3")
+    assert reader.get_object(Bucket="evidence", Key="pack")["Body"].read() == b"x"
+    with denied("with an explicit deny in a resource-based policy", "AccessDenied"):
+        reader.put_object(Bucket="evidence", Key="pack", Body=b"y")
+
+
 def test_cloudformation_by_stack(people, clients, denied):
     template = json.dumps({"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}})
     stacks = f"arn:aws:cloudformation:us-east-1:{ACCOUNT}:stack/mine*/*"
