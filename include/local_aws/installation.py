@@ -3,7 +3,7 @@
 from moto.backup.models import backup_backends
 
 from local_aws import moto_fixes, point_in_time, request_faults, tables, timeline
-from local_aws.access import enforcement
+from local_aws.access import enforcement, simulation
 from local_aws.backup import dynamodb_view
 from local_aws.backup.models import BackupBackend
 from local_aws.clock import CLOCK
@@ -19,6 +19,7 @@ def install() -> None:
     tables.use_clock(CLOCK.now)
     timeline.install()
     enforcement.install()
+    simulation.install()
     dynamodb_view.install()
     request_faults.install()
     point_in_time.install()

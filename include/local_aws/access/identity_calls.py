@@ -73,9 +73,8 @@ def _iam_resource(call: Call) -> str | None:
     for parameter, kind in _IAM_NAMES:
         if name := call.text(parameter):
             return _role_arn(call, name) if kind == "role" else call.arn(f"{kind}/{name}", regional=False)
-    if policy_arn := call.text("PolicyArn"):
-        return policy_arn
-    return None
+    # SimulatePrincipalPolicy names whom it asks about by an ARN.
+    return call.text("PolicyArn") or call.text("PolicySourceArn")
 
 
 def _role_arn(call: Call, name: str) -> str:
