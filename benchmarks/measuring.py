@@ -80,7 +80,7 @@ class Options:
     rounds: int = 5
     starved_items: int = 3_000
     dead_seconds: float = 5.0
-    nasty_rows: int = 3_000
+    nasty_rows: int = 20_000
     shards: tuple[int, ...] = (2, 7, 64, 257, 1000)
     dicts_once: bool = False
     wall_items: int = 20_000
