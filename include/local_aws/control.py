@@ -39,9 +39,10 @@ def advance_clock(by: timedelta) -> datetime:
 
 
 def hold_clock(at: datetime | None = None) -> None:
-    """Hold the clock, at `at` (timezone-aware) or where it stands."""
+    """Hold the clock, at `at` (timezone-aware) or where it stands, with all done that was due by then."""
     with state_lock:
         CLOCK.hold(at)
+        timeline.catch_up()
     CHANGED.set()
 
 

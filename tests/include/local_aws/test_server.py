@@ -1,5 +1,6 @@
 """The server as callers meet it: a process of its own, reached over HTTP."""
 
+import itertools
 import json
 import os
 import signal
@@ -200,6 +201,28 @@ class TestAdmin:
             lambda: (found := backup.describe_backup_job(BackupJobId=job_id)).get("CompletionDate") and found
         )
         assert job["CompletionDate"] - job["CreationDate"] == timedelta(hours=1)
+
+    def test_rules_fire_on_a_fast_clock_and_none_is_missed(self, server, backup, dynamodb):
+        rule = {
+            "RuleName": "hourly",
+            "TargetBackupVaultName": "vault",
+            "ScheduleExpression": "cron(0 * ? * * *)",
+            "Lifecycle": {"DeleteAfterDays": 1},
+        }
+        plan = backup.create_backup_plan(BackupPlan={"BackupPlanName": "hourly", "Rules": [rule]})
+        selection = {"SelectionName": "all", "IamRoleArn": ROLE, "Resources": ["arn:aws:dynamodb:*:*:table/*"]}
+        backup.create_backup_selection(BackupPlanId=plan["BackupPlanId"], BackupSelection=selection)
+        server.admin("POST", "clock", {"speed": 86_400})  # a day in a second
+
+        def made():
+            points = backup.list_recovery_points_by_backup_vault(BackupVaultName="vault")["RecoveryPoints"]
+            return sorted(point["CreationDate"] for point in points)
+
+        begun = eventually(made)[0]
+        kept = eventually(lambda: (times := made()) and times[0] > begun and times)
+        server.admin("POST", "clock", {"mode": "manual"})
+        assert {later - earlier for earlier, later in itertools.pairwise(kept)} == {timedelta(hours=1)}
+        assert len(made()) == 24
 
     def test_faults(self, server, backup, dynamodb):
         fault = {"operation": "StartBackupJob", "table": "orders", "end_state": "FAILED", "message": "No.", "count": 1}
