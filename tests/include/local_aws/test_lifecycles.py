@@ -146,11 +146,11 @@ def test_four_hundred_days_of_daily_backups(aws):
         BackupSelection={"SelectionName": "all", "IamRoleArn": aws.role, "Resources": ["arn:aws:dynamodb:*:*:table/*"]},
     )
 
-    began = time.perf_counter()
+    began = time.process_time()  # of this process alone, which holds all of AWS: a busy machine is no fault of it
     for day in range(0, 400, 10):
         aws.put(f"day-{day:03}")
         aws.wait(10 * DAY)
-    taken = time.perf_counter() - began
+    taken = time.process_time() - began
 
     now = aws.now + timedelta(days=400)
     first = datetime(2026, 3, 2, 5, tzinfo=UTC)
