@@ -42,11 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             start_backup_reply_delay_seconds=options.start_backup_reply_delay,
             enforce_iam=options.enforce_iam,
         )
+        if options.state_dir is not None and (options.faults is not None or options.start_backup_reply_delay):
+            raise ValueError("--state-dir goes neither with --faults nor with --start-backup-reply-delay")
         if options.faults is not None:
             control.order_faults_of(options.faults)
+        server = LocalAwsServer(options.host, options.port, state_dir=options.state_dir)
         if options.speed != 1:
             control.set_clock_speed(options.speed)
-        server = LocalAwsServer(options.host, options.port)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"local_aws: {error}\n")
         return 1
@@ -76,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--enforce-iam", action="store_true", help="let callers and jobs do only what their policies allow"
+    )
+    parser.add_argument(
+        "--state-dir",
+        type=Path,
+        metavar="FOLDER",
+        help="keep all changes in this folder, and begin with those that it holds (default: forget them at the end)",
     )
     parser.add_argument(
         "--faults", type=Path, metavar="FILE", help='begin with a bad day: JSON, {"faults": [...]}, as POST takes them'

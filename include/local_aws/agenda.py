@@ -23,9 +23,15 @@ class Entry:
 
 
 class Agenda:
-    """Actions by due time; those due at the same time in the order that they were added."""
+    """Actions by due time; those due at the same time in the order that they were added.
 
-    def __init__(self) -> None:
+    Args:
+        name: Tells it from other agendas.
+    """
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.taken = 0
         self._entries: list[tuple[datetime, int, Entry]] = []
         self._sequence = count()
 
@@ -47,6 +53,8 @@ class Agenda:
         return self._entries[0][0] if self._entries else None
 
     def pop(self) -> Entry:
+        """Take off what is due next."""
+        self.taken += 1
         return heapq.heappop(self._entries)[2]
 
     def due_by(self, instant: datetime) -> list[Entry]:

@@ -2,7 +2,7 @@
 
 from moto.backup.models import backup_backends
 
-from local_aws import moto_fixes, point_in_time, request_faults, tables, timeline
+from local_aws import moto_fixes, point_in_time, repeatable, request_faults, tables, timeline
 from local_aws.access import enforcement, simulation
 from local_aws.backup import dynamodb_view
 from local_aws.backup.models import BackupBackend
@@ -23,3 +23,4 @@ def install() -> None:
     dynamodb_view.install()
     request_faults.install()
     point_in_time.install()
+    repeatable.install()

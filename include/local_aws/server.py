@@ -2,6 +2,7 @@
 
 import errno
 import socket
+from pathlib import Path
 from threading import Thread
 from types import TracebackType
 from typing import Any, Final, Self
@@ -14,6 +15,7 @@ from local_aws.connections import LISTEN_QUEUE, Server
 from local_aws.installation import install
 from local_aws.outbox import Courier
 from local_aws.request_faults import RELEASE
+from local_aws.state_log import StateKeeper, StateLog
 from local_aws.timeline import Ticker
 
 _STOP_CHECK_SECONDS: Final = 0.05
@@ -40,12 +42,16 @@ class LocalAwsServer:
     Args:
         host: Address to listen on.
         port: Port to listen on, 0 for any that is free.
+        state_dir: Folder to keep state in, see `local_aws.state_log`; None: it ends with the process.
         ticking: Let things happen when they are due. Without it they happen with the next request to DynamoDB or
             AWS Backup, or as the clock is moved by hand: what a test in the same process wants.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 5566, *, ticking: bool = True) -> None:
+    def __init__(
+        self, host: str = "127.0.0.1", port: int = 5566, *, state_dir: Path | None = None, ticking: bool = True
+    ) -> None:
         install()
+        self._state_log = StateLog(state_dir) if state_dir is not None else None
         self.host = host
         with _listen(host, port) as listening:
             self.port: int = listening.getsockname()[1]
@@ -79,6 +85,8 @@ class LocalAwsServer:
         if self._ticker is not None and self._courier is not None:
             self._ticker.stop()
             self._courier.stop()
+        if self._state_log is not None:
+            self._state_log.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -91,6 +99,9 @@ class LocalAwsServer:
 
     def _make_server(self, listening: socket.socket) -> Server:
         application: Any = AdminApplication(DomainDispatcherApplication(create_backend_app))
+        if self._state_log is not None:
+            application = StateKeeper(application, self._state_log)
+            application.restore()
         return Server(self.host, self.port, application, listening)
 
 

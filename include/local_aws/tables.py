@@ -259,6 +259,7 @@ def begin_restore(
             source_table_arn=snapshot.table_arn,
             backed_up_at=snapshot.taken_at,
         )
+        table_status.table_id(table)  # drawn now, not by whoever asks first
         backend.tables[target_table_name] = table
         return str(table.table_arn)
 

@@ -18,6 +18,7 @@ from local_aws import outbox
 from local_aws.agenda import CHANGED, Agenda
 from local_aws.clock import CLOCK
 from local_aws.moto_fixes.locking import state_lock
+from local_aws.repeatable import drawing_from
 
 TICKING: Final = Event()
 """Set while a `Ticker` runs: requests then need not catch up by themselves."""
@@ -153,5 +154,5 @@ def _next_due() -> datetime | None:
 def _run_due_by(now: datetime) -> None:
     while (agenda := _earliest()) is not None and agenda.next_due is not None and agenda.next_due <= now:
         entry = agenda.pop()
-        with CLOCK.standing_at(entry.due):
+        with CLOCK.standing_at(entry.due), drawing_from(f"{agenda.name} {entry.due} {agenda.taken}"):
             entry.action(entry.due)

@@ -51,7 +51,7 @@ class BackupBackend(MotoBackupBackend):
 
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
-        self.agenda = Agenda()
+        self.agenda = Agenda(f"{account_id} {region_name}")
         self.changes = Changes()
         self.region_settings = RegionSettings()
         self.recovery_points = RecoveryPoints(self)

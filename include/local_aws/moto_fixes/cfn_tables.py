@@ -146,6 +146,7 @@ def _apply_settings(backend: DynamoDBBackend, table: Table, properties: Mapping[
     _apply_encryption(table, properties.get("SSESpecification", {}))
     _apply_tags(table, properties.get("Tags", []))
     table_status.set_table_class(table, properties.get("TableClass"))
+    table_status.table_id(table)  # drawn with the request that made it, not by whoever asks first
 
 
 def _apply_recovery(backend: DynamoDBBackend, table: Table, specification: Mapping[str, Any]) -> None:

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import wraps
 from typing import Any, Final
-from uuid import uuid4
 
 from moto.core.responses import ActionResult
 from moto.dynamodb.exceptions import DynamodbException, ResourceInUseException, ResourceNotFoundException
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.table import Table
 from moto.dynamodb.responses import DynamoHandler, DynamoResult
+from moto.moto_api._internal import mock_random
 
 _RESTORE: Final = "local_aws_restore"
 _TABLE_ID: Final = "local_aws_table_id"
@@ -91,7 +91,7 @@ def status_of(table: Table) -> str:
 
 def table_id(table: Table) -> str:
     """Return the table's TableId, given once: a table made again under its old name has another one."""
-    identifier: str = table.__dict__.setdefault(_TABLE_ID, str(uuid4()))
+    identifier: str = table.__dict__.setdefault(_TABLE_ID, str(mock_random.uuid4()))
     return identifier
 
 
