@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-from local_aws.backup.served import SERVED
-
 ACCOUNT = "123456789012"
 VAULT_ARN = f"arn:aws:backup:us-east-1:{ACCOUNT}:backup-vault:orders-vault"
 ANY_POINT = f"arn:aws:backup:us-east-1:{ACCOUNT}:recovery-point:*"
@@ -58,8 +56,6 @@ CALLS = {
     "backup:DeleteBackupSelection": (delete_selection, ANY_PLAN),
     "dynamodb:DeleteBackup": (delete_backup, ANY_BACKUP),
 }
-if "CreateBackupSelection" not in SERVED:
-    del CALLS["backup:DeleteBackupSelection"]
 IN_THE_VAULT = [action for action in CALLS if action.startswith("backup:") and "Selection" not in action]
 
 
@@ -123,6 +119,18 @@ def test_a_vault_policy_may_spare_one_role(aws, people, denied):
         )
     people.assume(keeper)("backup").delete_recovery_point(BackupVaultName=aws.vault, RecoveryPointArn=arn)
     assert aws.backup.describe_recovery_point(BackupVaultName=aws.vault, RecoveryPointArn=arn)["Status"] == "DELETING"
+
+
+def test_a_vault_policy_reaches_restores_that_name_the_point_only(aws, people, clients, denied):
+    arn = aws.recovery_point()
+    policy = {**allowed("backup:StartRestoreJob", "*"), "Effect": "Deny", "Principal": "*"}
+    aws.backup.put_backup_vault_access_policy(
+        BackupVaultName=aws.vault, Policy=json.dumps({"Version": "2012-10-17", "Statement": policy})
+    )
+    with denied(f"backup:StartRestoreJob on resource: {arn} with an explicit deny in a resource-based policy"):
+        aws.restore(arn)
+    aws.backup.delete_backup_vault_access_policy(BackupVaultName=aws.vault)
+    assert aws.restore(arn)
 
 
 @pytest.mark.parametrize("changeable_for", [{}, {"ChangeableForDays": 3}])
