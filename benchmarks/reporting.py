@@ -38,9 +38,8 @@ class Spread:
 
     def text(self, digits: int = 1) -> str:
         """Return the median and, where there is one, the range."""
-        if self.least == self.most:
-            return f"{self.median:.{digits}f}"
-        return f"{self.median:.{digits}f} ({self.least:.{digits}f} to {self.most:.{digits}f})"
+        median, least, most = (f"{value:.{digits}f}" for value in (self.median, self.least, self.most))
+        return median if least == most else f"{median} ({least} to {most})"
 
 
 @dataclass

@@ -35,7 +35,12 @@ def result(reporting: Any, name: str, *, met: bool) -> str:
 
 @pytest.mark.parametrize(
     ("values", "digits", "text"),
-    [([1.0], 1, "1.0"), ([3.0, 1.0, 2.0], 0, "2 (1 to 3)"), ([1.26, 1.24], 2, "1.25 (1.24 to 1.26)")],
+    [
+        ([1.0], 1, "1.0"),
+        ([3.0, 1.0, 2.0], 0, "2 (1 to 3)"),
+        ([1.26, 1.24], 2, "1.25 (1.24 to 1.26)"),
+        ([1.1, 0.9], 0, "1"),
+    ],
 )
 def test_a_spread_is_a_median_and_a_range(reporting: Any, values: list[float], digits: int, text: str) -> None:
     assert reporting.Spread.of(values).text(digits) == text
