@@ -22,6 +22,7 @@ from moto.dynamodb.models.table import Table
 
 from local_aws.moto_fixes import scan_order
 from local_aws.moto_fixes.item_size import stored_size
+from local_aws.moto_fixes.locking import state_lock
 
 MAX_PAGE_BYTES: Final = 1024 * 1024
 """Where a page of a scan ends, by the size of what was read before any filter."""
@@ -81,7 +82,8 @@ def _install_scan() -> None:
 
 def all_items(self: Table) -> list[Item]:
     """Return every item of a table, in the order of its keys."""
-    return list(scan_order.order_of(self).after(None))
+    with state_lock:  # moto exports tables from a thread of its own
+        return list(scan_order.order_of(self).after(None))
 
 
 def _page(
