@@ -419,9 +419,10 @@ class BatchWriter:
     def _room(self) -> int:
         if self._pacer.probing:
             return 1
-        # Two for each worker, so that none waits for the file; but what is paced must not queue up.
+        # One waits beside those under way, so that no worker waits for the file; more would all be sent in vain when
+        # the first of them is refused. What is paced must not queue up at all.
         paced = self._pacer.rate is not None or self._governor is not None
-        return self._settings.workers * (1 if paced else 2)
+        return self._settings.workers + (0 if paced else 1)
 
     def _ready_at(self) -> float:
         ready_at = self._pacer.ready_at()
