@@ -1,6 +1,12 @@
 """Errors that AWS Backup answers with; each `code` is the shape of that name in the service model."""
 
+from collections.abc import Collection
+from typing import Final
+
 from moto.core.exceptions import ServiceException
+
+_FITTING: Final = ("InvalidRequestException", "InvalidParameterValueException", "ResourceNotFoundException")
+"""What to refuse with what is not served, best first."""
 
 
 class BackupError(ServiceException):
@@ -35,13 +41,14 @@ class ResourceNotFoundException(BackupError):
     code = "ResourceNotFoundException"
 
 
-class OperationNotServed(InvalidRequestException):
-    """An operation of AWS Backup that exists, but not here."""
+class OperationNotServed(BackupError):
+    """An operation of AWS Backup that exists, but not here; refused with an error that the operation declares."""
 
-    def __init__(self, operation: str) -> None:
+    def __init__(self, operation: str, declared: Collection[str]) -> None:
         super().__init__(
             f"{operation} is not served by the local AWS. It has no effect here; run this against AWS itself."
         )
+        self.code = next((code for code in _FITTING if code in declared), _FITTING[0])
 
 
 class UnknownOperation(InvalidRequestException):

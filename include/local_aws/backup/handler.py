@@ -10,6 +10,7 @@ from moto.backup.responses import BackupResponse as MotoBackupResponse
 from moto.core.common_types import TYPE_RESPONSE
 from moto.core.model import ServiceModel
 from moto.core.responses import ActionResult
+from moto.core.utils import get_service_model
 
 from local_aws import outbox, timeline
 from local_aws.backup.exceptions import (
@@ -48,7 +49,7 @@ class BackupHandler(MotoBackupResponse):
             if not operation:
                 raise UnknownOperation(self.method, self.path)
             if operation not in SERVED:
-                raise OperationNotServed(operation)
+                raise OperationNotServed(operation, _declared_errors(operation))
             if operation in OURS:
                 self._parse()
         except BackupError as error:
@@ -115,6 +116,11 @@ class BackupHandler(MotoBackupResponse):
             next_token=self._get_param("NextToken"),
         )
         return ActionResult(present({member: [present(to_result(item)) for item in page], "NextToken": token}))
+
+
+def _declared_errors(operation: str) -> list[str]:
+    model = get_service_model("backup").operation_model(operation)
+    return [shape.name for shape in model.error_shapes]
 
 
 def present(result: dict[str, Any]) -> dict[str, Any]:

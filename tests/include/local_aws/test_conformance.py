@@ -1,57 +1,31 @@
 """botocore's service model of AWS Backup as the judge: every operation is reached, every reply has its shape."""
 
-import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from botocore import xform_name
 from botocore.exceptions import ClientError
-from botocore.session import get_session
-from botocore.validate import ParamValidator
 from moto.core.responses import EmptyResult
 
 from local_aws import control
 from local_aws.backup.responses import BackupResponse
 from local_aws.backup.served import ALWAYS_REFUSED, MOTOS, OURS, SERVED
+from local_aws.conformance.__main__ import main
+from local_aws.conformance.judge import MODEL, Judge
+from local_aws.conformance.left_out import REASONS
+from local_aws.conformance.report import Finding, examine, table
+from local_aws.conformance.samples import ROLE, TABLE_ARN, input_of
+from local_aws.conformance.story import FULL_RULE, FULL_SELECTION, TESTING_PLAN, TESTING_SELECTION, World, tell
 
-MODEL = get_session().get_service_model("backup")
+ROOT = Path(__file__).resolve().parents[3]
 ALL = tuple(MODEL.operation_names)
-ROLE = "arn:aws:iam::123456789012:role/AWSBackupRole"
-TABLE_ARN = "arn:aws:dynamodb:us-east-1:123456789012:table/orders"
-# A slash inside, as in the ARN of a plain recovery point: it must survive the path as %2F.
-SLASHED_ARN = f"{TABLE_ARN}/backup/0157000000000000-0a1b2c3d"
-INSTANT = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def sample(shape, name="", *, everything, depth=0):
-    """Return a valid value of an input shape: with required members only, or with all of them."""
-    match shape.type_name:
-        case "structure":
-            members = shape.members if everything and depth < 4 else shape.required_members
-            return {
-                member: sample(shape.members[member], member, everything=everything, depth=depth + 1)
-                for member in members
-            }
-        case "list":
-            return [sample(shape.member, name, everything=everything, depth=depth + 1)]
-        case "map":
-            return {"some-key": sample(shape.value, name, everything=everything, depth=depth + 1)}
-        case "string":
-            if shape.enum:
-                return shape.enum[0]
-            return SLASHED_ARN if name.lower().endswith("arn") else "some-text"
-        case "integer" | "long":
-            return max(7, shape.metadata.get("min", 0))
-        case "boolean":
-            return True
-        case "timestamp":
-            return INSTANT
-    raise AssertionError(f"no sample for {shape.type_name}")
-
-
-def input_of(operation, *, everything):
-    shape = MODEL.operation_model(operation).input_shape
-    return sample(shape, everything=everything) if shape is not None else {}
+@pytest.fixture(scope="module")
+def findings():
+    """What the conformance command finds."""
+    return examine()
 
 
 def naive(value):
@@ -61,64 +35,6 @@ def naive(value):
     if isinstance(value, dict):
         return {key: naive(each) for key, each in value.items()}
     return [naive(each) for each in value] if isinstance(value, list) else value
-
-
-def unknown_members(reply, shape, path=""):
-    """Yield what a raw reply has and the model has not: boto3 drops it silently."""
-    if shape.type_name == "structure" and isinstance(reply, dict):
-        known = {member.serialization.get("name", name): member for name, member in shape.members.items()}
-        for name, value in reply.items():
-            if name in known:
-                yield from unknown_members(value, known[name], f"{path}.{name}")
-            else:
-                yield f"{path}.{name}"
-    elif shape.type_name == "list" and isinstance(reply, list):
-        for value in reply:
-            yield from unknown_members(value, shape.member, f"{path}[]")
-
-
-class Judge:
-    """Watches a client's replies. `passed` are the operations that succeeded as the model says."""
-
-    def __init__(self, client):
-        self.client = client
-        self.passed = set()
-        self.refused = {}
-
-    def __enter__(self):
-        self.client.meta.events.register_last("after-call.backup", self.check)
-        return self
-
-    def __exit__(self, *_):
-        self.client.meta.events.unregister("after-call.backup", self.check)
-
-    def check(self, http_response, parsed, model, **_):
-        assert http_response.headers.get("Content-Type", "").startswith("application/json") or (
-            not http_response.content
-        )
-        if http_response.status_code >= 300:
-            self.check_error(http_response, parsed, model)
-        else:
-            self.check_success(http_response, parsed, model)
-
-    def check_success(self, http_response, parsed, model):
-        assert http_response.status_code == model.http.get("responseCode", 200)
-        reply = {name: value for name, value in parsed.items() if name != "ResponseMetadata"}
-        if model.output_shape is not None:
-            raw = json.loads(http_response.content or b"{}")
-            assert list(unknown_members(raw, model.output_shape)) == []
-            assert not ParamValidator().validate(reply, model.output_shape).has_errors()
-        self.passed.add(model.name)
-
-    def check_error(self, http_response, parsed, model):
-        code = parsed["Error"]["Code"]
-        shapes = {shape.name: shape for shape in model.error_shapes}
-        assert code in shapes, f"{model.name} does not declare {code}"
-        expected = shapes[code].metadata.get("error", {}).get("httpStatusCode", 400)
-        assert http_response.status_code == expected
-        assert http_response.headers["x-amzn-errortype"] == code
-        assert parsed["Error"]["Message"]
-        self.refused.setdefault(model.name, set()).add(code)
 
 
 @pytest.fixture
@@ -149,7 +65,8 @@ def refusal_of(aws, operation):
 @pytest.mark.parametrize("operation", sorted(set(ALL) - SERVED))
 def test_what_is_not_served_says_so(aws, operation):
     code, status, message = refusal_of(aws, operation)
-    assert (code, status) == ("InvalidRequestException", 400)
+    assert code in {shape.name for shape in MODEL.operation_model(operation).error_shapes}
+    assert status == 400
     assert message.startswith(f"{operation} is not served by the local AWS")
 
 
@@ -186,175 +103,58 @@ def copy_of(point, destination):
     }
 
 
-TESTING_PLAN = {
-    "RestoreTestingPlanName": "tests",
-    "ScheduleExpression": "cron(0 * * * ? *)",
-    "RecoveryPointSelection": {
-        "Algorithm": "LATEST_WITHIN_WINDOW",
-        "IncludeVaults": ["*"],
-        "RecoveryPointTypes": ["SNAPSHOT"],
-    },
-}
-TESTING_SELECTION = {
-    "RestoreTestingSelectionName": "tables",
-    "ProtectedResourceType": "DynamoDB",
-    "IamRoleArn": ROLE,
-    "ProtectedResourceArns": [TABLE_ARN],
-    "ValidationWindowHours": 1,
-}
+def test_all_that_is_served_conforms_and_all_else_says_so(findings):
+    wrong = {finding.operation: finding.remark for finding in findings if not finding.conforms}
+    assert wrong == {}
+    assert [finding.operation for finding in findings if finding.served] == sorted(SERVED)
+    assert len(findings) == len(ALL)
 
 
-def judge_restore_testing(aws, point):
-    plan, selection = {"RestoreTestingPlanName": "tests"}, {"RestoreTestingSelectionName": "tables"}
-    call(aws, "CreateRestoreTestingPlan", RestoreTestingPlan=TESTING_PLAN)
-    call(aws, "UpdateRestoreTestingPlan", **plan, RestoreTestingPlan={"StartWindowHours": 1})
-    call(aws, "GetRestoreTestingPlan", **plan)
-    call(aws, "ListRestoreTestingPlans")
-    call(aws, "CreateRestoreTestingSelection", **plan, RestoreTestingSelection=TESTING_SELECTION)
-    update = {"ValidationWindowHours": 2}
-    call(aws, "UpdateRestoreTestingSelection", **plan, **selection, RestoreTestingSelection=update)
-    call(aws, "GetRestoreTestingSelection", **plan, **selection)
-    call(aws, "ListRestoreTestingSelections", **plan)
-    call(aws, "GetRestoreTestingInferredMetadata", **point)
-    aws.wait(3600 + 2 * aws.job_seconds)
-    job_id = call(aws, "ListRestoreJobs")["RestoreJobs"][0]["RestoreJobId"]
-    call(aws, "PutRestoreValidationResult", RestoreJobId=job_id, ValidationStatus="SUCCESSFUL")
-    call(aws, "DescribeRestoreJob", RestoreJobId=job_id)
-    call(aws, "DeleteRestoreTestingSelection", **plan, **selection)
-    call(aws, "DeleteRestoreTestingPlan", **plan)
-    aws.wait(3600)
+def test_the_documented_coverage_is_up_to_date(findings):
+    assert (ROOT / "docs" / "local-aws-coverage.md").read_text(encoding="utf-8") == table(findings)
 
 
-def test_every_served_operation_can_succeed_in_the_models_shape(aws, judge):
-    plan = {"BackupPlanName": "p", "Rules": [{"RuleName": "r", "TargetBackupVaultName": aws.vault}]}
-    channel = {"S3BucketName": "reports"}
-    settings = call(aws, "DescribeRegionSettings")
-    call(
-        aws,
-        "UpdateRegionSettings",
-        ResourceTypeOptInPreference=settings["ResourceTypeOptInPreference"],
-        ResourceTypeManagementPreference=settings["ResourceTypeManagementPreference"],
-    )
-    call(aws, "GetSupportedResourceTypes")
-    vault_arn = call(aws, "CreateBackupVault", BackupVaultName="v2")["BackupVaultArn"]
-    call(aws, "PutBackupVaultLockConfiguration", BackupVaultName="v2", MinRetentionDays=1, ChangeableForDays=3)
-    call(aws, "DescribeBackupVault", BackupVaultName="v2")
-    call(aws, "ListBackupVaults")
-    call(aws, "DeleteBackupVaultLockConfiguration", BackupVaultName="v2")
-    news = {"SNSTopicArn": "arn:aws:sns:us-east-1:123456789012:news", "BackupVaultEvents": ["BACKUP_JOB_FAILED"]}
-    call(aws, "PutBackupVaultNotifications", BackupVaultName="v2", **news)
-    call(aws, "GetBackupVaultNotifications", BackupVaultName="v2")
-    call(aws, "DeleteBackupVaultNotifications", BackupVaultName="v2")
-    call(aws, "TagResource", ResourceArn=vault_arn, Tags={"a": "b"})
-    call(aws, "ListTags", ResourceArn=vault_arn)
-    call(aws, "UntagResource", ResourceArn=vault_arn, TagKeyList=["a"])
-    call(aws, "DeleteBackupVault", BackupVaultName="v2")
-
-    stopped = aws.start()["BackupJobId"]
-    call(aws, "StopBackupJob", BackupJobId=stopped)
-    aws.wait()
-    control.inject_fault("StartBackupJob", "FAILED", "No.")
-    aws.start()
-    aws.wait()
-    job = aws.start(Lifecycle={"MoveToColdStorageAfterDays": 1, "DeleteAfterDays": 91}, RecoveryPointTags={"a": "b"})
-    for _ in range(11):
-        call(aws, "DescribeBackupJob", BackupJobId=job["BackupJobId"])
-        call(aws, "ListBackupJobs")
-        aws.wait(aws.job_seconds / 10)
-    point = {"BackupVaultName": aws.vault, "RecoveryPointArn": job["RecoveryPointArn"]}
-
-    there = vault_arn.replace("v2", aws.vault)
-    copy = call(aws, "StartCopyJob", **copy_of(point, there))["CopyJobId"]
-    for _ in range(2):
-        call(aws, "DescribeCopyJob", CopyJobId=copy)
-        call(aws, "ListCopyJobs")
-        aws.wait()
-    call(aws, "UpdateGlobalSettings", GlobalSettings={"isCrossAccountBackupEnabled": "true"})
-    call(aws, "DescribeGlobalSettings")
-
-    control.inject_fault("StartRestoreJob", "FAILED", "No.")
-    aws.restore(job["RecoveryPointArn"], "never")
-    aws.wait()
-    restore = aws.restore(job["RecoveryPointArn"])
-    for _ in range(11):
-        call(aws, "DescribeRestoreJob", RestoreJobId=restore)
-        call(aws, "ListRestoreJobs")
-        call(aws, "ListRestoreJobsByProtectedResource", ResourceArn=TABLE_ARN)
-        aws.wait(aws.job_seconds / 10)
-    call(aws, "GetRestoreJobMetadata", RestoreJobId=restore)
-    judge_restore_testing(aws, point)
-
-    call(aws, "DescribeRecoveryPoint", **point)
-    call(aws, "GetRecoveryPointRestoreMetadata", **point)
-    call(aws, "ListRecoveryPointsByBackupVault", BackupVaultName=aws.vault)
-    call(aws, "ListRecoveryPointsByResource", ResourceArn=TABLE_ARN)
-    call(aws, "ListProtectedResources")
-    call(aws, "ListProtectedResourcesByBackupVault", BackupVaultName=aws.vault)
-    call(aws, "DescribeProtectedResource", ResourceArn=TABLE_ARN)
-    call(aws, "UpdateRecoveryPointLifecycle", **point, Lifecycle={"DeleteAfterDays": 7})
-
-    policy = {
-        "Version": "2012-10-17",
-        "Statement": {"Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*"},
-    }
-    call(aws, "PutBackupVaultAccessPolicy", BackupVaultName=aws.vault, Policy=json.dumps(policy))
-    call(aws, "GetBackupVaultAccessPolicy", BackupVaultName=aws.vault)
-    call(aws, "DeleteBackupVaultAccessPolicy", BackupVaultName=aws.vault)
-    hold = call(aws, "CreateLegalHold", Title="t", Description="d", RecoveryPointSelection={"VaultNames": [aws.vault]})
-    call(aws, "GetLegalHold", LegalHoldId=hold["LegalHoldId"])
-    call(aws, "ListLegalHolds")
-    call(aws, "ListRecoveryPointsByLegalHold", LegalHoldId=hold["LegalHoldId"])
-    call(aws, "CancelLegalHold", LegalHoldId=hold["LegalHoldId"], CancelDescription="d")
-
-    call(aws, "DeleteRecoveryPoint", **point)
-    call(aws, "DescribeRecoveryPoint", **point)
-
-    plan_id = {"BackupPlanId": call(aws, "CreateBackupPlan", BackupPlan=plan)["BackupPlanId"]}
-    call(aws, "UpdateBackupPlan", **plan_id, BackupPlan={**plan, "Rules": [FULL_RULE]})
-    call(aws, "GetBackupPlan", **plan_id, MaxScheduledRunsPreview=2)
-    call(aws, "ListBackupPlans")
-    call(aws, "ListBackupPlanVersions", **plan_id)
-    exported = call(aws, "ExportBackupPlanTemplate", **plan_id)
-    call(aws, "GetBackupPlanFromJSON", **{name: exported[name] for name in ("BackupPlanTemplateJson",)})
-    template = call(aws, "ListBackupPlanTemplates")["BackupPlanTemplatesList"][0]["BackupPlanTemplateId"]
-    call(aws, "GetBackupPlanFromTemplate", BackupPlanTemplateId=template)
-    selection = call(aws, "CreateBackupSelection", **plan_id, BackupSelection=FULL_SELECTION)
-    selected = {**plan_id, "SelectionId": selection["SelectionId"]}
-    call(aws, "GetBackupSelection", **selected)
-    call(aws, "ListBackupSelections", **plan_id)
-    aws.wait(timedelta(days=2).total_seconds())
-    assert [
-        job["CreatedBy"]["BackupRuleName"] for job in call(aws, "ListBackupJobs")["BackupJobs"] if "CreatedBy" in job
-    ]
-    call(aws, "DeleteBackupSelection", **selected)
-    call(aws, "DeleteBackupPlan", **plan_id)
-    report = {"ReportPlanName": "r", "ReportDeliveryChannel": channel}
-    call(aws, "CreateReportPlan", **report, ReportSetting={"ReportTemplate": "BACKUP_JOB_REPORT"})
-    call(aws, "DescribeReportPlan", ReportPlanName="r")
-    call(aws, "ListReportPlans")
-    call(aws, "DeleteReportPlan", ReportPlanName="r")
+def test_every_served_operation_can_succeed_in_the_models_shape(bare_aws):
+    control.configure(copy_seconds=bare_aws.job_seconds)
+    with Judge(bare_aws.backup) as judge:
+        world = World(bare_aws.backup, bare_aws.dynamodb)
+        world.prepare()
+        tell(world)
+    assert judge.faults == {}
     assert judge.passed == SERVED - ALWAYS_REFUSED
 
 
-FULL_RULE = {
-    "RuleName": "r",
-    "TargetBackupVaultName": "orders-vault",
-    "ScheduleExpression": "cron(0 5 ? * * *)",
-    "ScheduleExpressionTimezone": "Europe/Berlin",
-    "StartWindowMinutes": 60,
-    "CompletionWindowMinutes": 600,
-    "Lifecycle": {"MoveToColdStorageAfterDays": 1, "DeleteAfterDays": 91},
-    "RecoveryPointTags": {"a": "b"},
-    "CopyActions": [{"DestinationBackupVaultArn": "arn:aws:backup:us-east-1:123456789012:backup-vault:orders-vault"}],
-}
-FULL_SELECTION = {
-    "SelectionName": "s",
-    "IamRoleArn": ROLE,
-    "Resources": ["arn:aws:dynamodb:*:*:table/*"],
-    "NotResources": ["arn:aws:s3:::*"],
-    "ListOfTags": [{"ConditionType": "STRINGEQUALS", "ConditionKey": "a", "ConditionValue": "b"}],
-    "Conditions": {"StringNotEquals": [{"ConditionKey": "aws:ResourceTag/a", "ConditionValue": "c"}]},
-}
+def test_what_is_left_out_has_a_reason():
+    assert set(REASONS) == set(ALL) - SERVED
+
+
+def test_the_judge_finds_what_is_wrong(aws, monkeypatch):
+    def wrong(self):
+        return 201, {"status": 201, "Content-Type": "text/html"}, '{"Weather": "rain"}'
+
+    monkeypatch.setattr(BackupResponse, "list_backup_vaults", wrong)
+    with Judge(aws.backup) as judge:
+        call(aws, "ListBackupVaults")
+    assert judge.passed == set()
+    (faults,) = judge.faults.values()
+    assert faults == [
+        "HTTP 201 instead of 200",
+        "the model has no .Weather",
+        "the reply is text/html, not JSON",
+    ]
+
+
+def test_the_command_prints_and_writes(capsys, monkeypatch, tmp_path):
+    findings = [Finding("A", True, True), Finding("B", False, True, "Why."), Finding("C", True, False, "Wrong.")]
+    monkeypatch.setattr("local_aws.conformance.__main__.examine", lambda: findings)
+    assert main(["--write", str(tmp_path / "t.md")]) == 1
+    printed = capsys.readouterr().out
+    assert "3 operations: 2 served, 1 of them conforming; 1 left out, 1 of them answering" in printed
+    assert "| B | no | Why. |" in (tmp_path / "t.md").read_text()
+    findings.pop()
+    assert main([]) == 0
+
+
 NOWHERE = {"BackupVaultName": "nowhere"}
 NOWHERE_TO = {"TargetBackupVaultName": "nowhere"}
 NO_POINT = {"RecoveryPointArn": "arn:aws:backup:us-east-1:123456789012:recovery-point:none"}
