@@ -7,12 +7,18 @@ versioned bucket, the orders table, the table of leases, a backup vault with its
 plan with its resource assignment, and the roles of AWS Backup, operator, retention and developers.
 Then it checks on AWS itself that every one of them is really there, since a green stack alone proves nothing.
 
+Last, the **proof by attempt**: as a developer and as Airflow's own role it tries everything that destroys a backup, on
+a probe vault under the same policy. Every call must be refused; one that is let through fails the run by name.
+
 ## Inputs
 * `stack_name` (param): name of the stack; a second stack may stand beside the first.
 * `parameters` (param): template parameters to set: schedule, windows, lifecycle, tag, vault lock and more (see
   `include/cloudformation/orders_backup.yaml`). What is not named keeps the value that the stack has. A changed
   schedule changes the plan in place. A compliance lock is refused unless the vault's name is repeated as
   `ComplianceLockConfirmation`: it can never be taken off.
+* `prove_protection` (param, on by default): make the proof by attempt. Only an emulator that enforces no IAM needs it
+  off.
+* Connections `aws_default` (the operator role), `aws_backup_retention` (removes the probe).
 * Connection `aws_backup_deploy`, if defined, else `aws_default`: who deploys. The vault lets only this principal change
   its policy and lock, so deploy with the same one later, and by a role or user of its own.
 
@@ -26,6 +32,9 @@ Set the Airflow Variable `skip_backup_stack` to `true`.
 ## On failure
 The task's log carries CloudFormation's own reasons. A stack that failed while it was created is left as it is,
 so that its events can be read; delete it and run again. Nothing that holds data is deleted by this DAG.
+A proof that fails names each call that was let through, or that failed in a way that proves nothing; its report lies
+in S3 under `evidence/deny-delete/`. Right after a first deployment a new role may take some seconds to be known to
+all of AWS: the proof's first task is repeated for that.
 
 ## Owner
 data-protection
@@ -38,6 +47,7 @@ import datetime as dt
 from airflow.sdk import Param, dag
 
 from backup_flows.defaults import DEFAULT_ARGS, START_DATE, TAGS, deadline
+from backup_flows.deny_proof import deny_proof, proof_wanted
 from backup_flows.guards import skip_switch
 from backup_flows.operators import DeployStackOperator
 from backup_flows.project_files import project_home
@@ -65,6 +75,12 @@ STACK_LIMIT = dt.timedelta(hours=1)
             description="CloudFormation stack to create or update.",
             pattern="^[A-Za-z][A-Za-z0-9-]{0,127}$",
         ),
+        "prove_protection": Param(
+            True,
+            type="boolean",
+            title="Prove the protection",
+            description="Try, as those who must not, to destroy a probe's backup. Off only where IAM is not enforced.",
+        ),
         "parameters": Param(
             {},
             type="object",
@@ -88,7 +104,8 @@ def backup_stack() -> None:
         wait_timeout=STACK_LIMIT.total_seconds(),
         execution_timeout=STACK_LIMIT,
     )
-    skip_switch() >> deploy >> check_resources(stack_name="{{ params.stack_name }}")
+    checked = check_resources(stack_name="{{ params.stack_name }}")
+    skip_switch() >> deploy >> checked >> proof_wanted() >> deny_proof()
 
 
 backup_stack()

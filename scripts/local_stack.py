@@ -96,6 +96,8 @@ class LocalStack:
     :param plugins_folder: Airflow plugins folder; the project's by default.
     :param components: names of the components to start, of ``COMPONENTS``.
     :param aws_args: further arguments for ``python -m local_aws``.
+    :param enforce_iam: let callers of the local AWS do only what their policies allow, and Airflow work as the roles
+        of the stack ``orders-backup``.
     :param env: environment variables that win over the stack's own, for Airflow's processes.
     :param parallelism: how many tasks run at once.
     :param schedule: whether the scheduler creates scheduled runs.
@@ -112,6 +114,7 @@ class LocalStack:
         plugins_folder: Path | None = None,
         components: Sequence[str] = COMPONENTS,
         aws_args: Sequence[str] = (),
+        enforce_iam: bool = False,
         env: Mapping[str, str] | None = None,
         parallelism: int = 4,
         schedule: bool = True,
@@ -123,7 +126,8 @@ class LocalStack:
         self.dags_folder = (dags_folder or PROJECT / "dags").resolve()
         self.plugins_folder = (plugins_folder or PROJECT / "plugins").resolve()
         self._names = tuple(components)
-        self._aws_args = tuple(aws_args)
+        self._aws_args = (*aws_args, *(["--enforce-iam"] if enforce_iam else []))
+        self._enforce_iam = enforce_iam
         self._overrides = dict(env or {})
         self._parallelism = parallelism
         self._schedule = schedule
@@ -185,6 +189,7 @@ class LocalStack:
             plugins_folder=self.plugins_folder,
             parallelism=self._parallelism,
             schedule=self._schedule,
+            enforce_iam=self._enforce_iam,
             overrides=self._overrides,
         )
         specs = {name: self._spec(name) for name in self._names}

@@ -155,7 +155,7 @@ def show_addresses(stack: LocalStack, terminal: Terminal) -> None:
         terminal.line(f"           password {stack.admin_password} (kept in {stack.home / 'passwords.json'})", "1")
     else:
         terminal.line(f"           password as before (in {stack.home / 'passwords.json'})")
-    terminal.line(f"Local AWS  {stack.aws_url}   any credentials, region us-east-1")
+    terminal.line(f"Local AWS  {stack.aws_url}   region us-east-1, IAM enforced; testing/testing is the root user")
 
 
 def stop_on_signals() -> Event:
@@ -191,6 +191,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         options.home,
         ports=ports,
         aws_args=job_seconds,
+        enforce_iam=True,
         schedule=options.schedule,
         on_check=raise_if_stopped,
     )

@@ -13,11 +13,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
 LOOPBACK = "127.0.0.1"
 REGION = "us-east-1"
 ADMIN = "admin"
+ACCOUNT = "123456789012"
+"""The account of the local AWS."""
+STACK = "orders-backup"
+"""The stack whose roles Airflow takes on where IAM is enforced."""
 
 
 class StackSetupError(RuntimeError):
@@ -111,19 +116,35 @@ def password_file(home: Path) -> Path:
     return home / "passwords.json"
 
 
-def aws_connection(aws_url: str) -> str:
-    """Return the JSON form of the ``aws_default`` connection to a local AWS server.
+def aws_connection(aws_url: str, role_arn: str | None = None) -> str:
+    """Return the JSON form of an AWS connection to a local AWS server.
 
     https://airflow.apache.org/docs/apache-airflow-providers-amazon/stable/connections/aws.html
+
+    :param role_arn: the role to take on; None stays the account's root user, whom these credentials stand for.
     """
-    return json.dumps(
-        {
-            "conn_type": "aws",
-            "login": "testing",
-            "password": "testing",
-            "extra": {"endpoint_url": aws_url, "region_name": REGION},
-        }
-    )
+    extra: dict[str, Any] = {"endpoint_url": aws_url, "region_name": REGION}
+    if role_arn is not None:
+        extra["role_arn"] = role_arn
+        # To take on a role, Airflow asks STS, and for that it does not look at the connection's own endpoint.
+        extra["service_config"] = {"sts": {"endpoint_url": aws_url}}
+    return json.dumps({"conn_type": "aws", "login": "testing", "password": "testing", "extra": extra})
+
+
+def aws_connections(aws_url: str, *, enforce_iam: bool) -> dict[str, str]:
+    """Return the environment variables of the connections to a local AWS server.
+
+    Where IAM is enforced, Airflow works as the operator role of the stack `orders-backup`, deletes as its retention
+    role, and deploys as the root user, who has to be there before any role is.
+    """
+    if not enforce_iam:
+        return {"AIRFLOW_CONN_AWS_DEFAULT": aws_connection(aws_url)}
+    role = f"arn:aws:iam::{ACCOUNT}:role/{STACK}-{{}}-{REGION}"
+    return {
+        "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(aws_url, role.format("operator")),
+        "AIRFLOW_CONN_AWS_BACKUP_RETENTION": aws_connection(aws_url, role.format("retention")),
+        "AIRFLOW_CONN_AWS_BACKUP_DEPLOY": aws_connection(aws_url),
+    }
 
 
 def base_environment() -> dict[str, str]:
@@ -157,6 +178,7 @@ def airflow_environment(
     plugins_folder: Path,
     parallelism: int,
     schedule: bool,
+    enforce_iam: bool = False,
     overrides: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Return the environment that every Airflow process of a local stack runs in.
@@ -164,6 +186,7 @@ def airflow_environment(
     :param home: ``AIRFLOW_HOME``: database, logs, secrets.
     :param parallelism: how many tasks run at once; each idle worker process costs memory and start time.
     :param schedule: whether runs are created by schedule; manual runs and backfills work either way.
+    :param enforce_iam: whether the local AWS enforces IAM, so that Airflow has to take on roles.
     :param overrides: variables that win over all that is set here.
     """
     base_url = f"http://{LOOPBACK}:{ports.api}"
@@ -205,7 +228,6 @@ def airflow_environment(
     env = base_environment() | {f"AIRFLOW__{name}": value for name, value in settings.items()}
     env |= {
         "AIRFLOW_HOME": str(home),
-        "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(f"http://{LOOPBACK}:{ports.aws}"),
         "BACKUP_PROJECT_HOME": str(PROJECT),
         # What Airflow's own settings import; neither DAGs nor plugins need it.
         "PYTHONPATH": str(PROJECT / "scripts" / "airflow_path"),
@@ -216,6 +238,7 @@ def airflow_environment(
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "PYTHONUNBUFFERED": "1",
     }
+    env |= aws_connections(f"http://{LOOPBACK}:{ports.aws}", enforce_iam=enforce_iam)
     return env | dict(overrides or {})
 
 

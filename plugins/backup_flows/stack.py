@@ -178,6 +178,7 @@ class Resources:
     key_arn: str
     plan_id: str
     probe_vault: str
+    probe_table: str
     operator_role_arn: str
     retention_role_arn: str
     developer_role_arn: str
@@ -199,6 +200,7 @@ OUTPUT_FIELDS = {
     "key_arn": "VaultKeyArn",
     "plan_id": "PlanId",
     "probe_vault": "ProbeVaultName",
+    "probe_table": "ProbeTableName",
     "operator_role_arn": "OperatorRoleArn",
     "retention_role_arn": "RetentionRoleArn",
     "developer_role_arn": "DeveloperRoleArn",

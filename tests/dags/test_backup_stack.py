@@ -19,6 +19,11 @@ def test_it_deploys_and_then_looks_for_itself(dag):
         "skip_switch": set(),
         "deploy_stack": {"skip_switch"},
         "check_resources": {"deploy_stack"},
+        "proof_wanted": {"check_resources"},
+        "open_probe": {"proof_wanted"},
+        "wait_for_probe": {"open_probe"},
+        "try_everything": {"wait_for_probe"},
+        "close_probe": {"open_probe", "try_everything"},
     }
 
 
@@ -43,3 +48,21 @@ def test_the_stack_that_is_deployed_is_the_one_that_is_checked(dag):
 def test_the_form_refuses_what_cloudformation_would(dag, name):
     with pytest.raises(ParamValidationError):
         copy.copy(dag.params.get_param("stack_name")).resolve(name)
+
+
+def test_the_probe_is_removed_whatever_happens(dag):
+    assert dag.get_task("open_probe").is_setup
+    assert dag.get_task("close_probe").is_teardown
+    assert dag.get_task("close_probe").on_failure_fail_dagrun
+    assert dag.get_task("wait_for_probe").deferrable
+    assert dag.get_task("try_everything").retries == 0
+
+
+def test_the_parameters_form_takes_values_only(dag):
+    param = dag.params.get_param("parameters")
+    assert copy.copy(param).resolve({"DeleteAfterDays": 400, "BackupTag": "x"}) == {
+        "DeleteAfterDays": 400,
+        "BackupTag": "x",
+    }
+    with pytest.raises(ParamValidationError):
+        copy.copy(param).resolve({"BackupTag": ["x"]})

@@ -13,7 +13,14 @@ import pytest
 from airflow.sdk import CronDataIntervalTimetable
 
 ROOT = Path(__file__).resolve().parents[2]
-DAG_IDS = {"backup_stack", "orders_backup_restore", "retention_cleanup", "scheduled_backup_watch", "table_backup"}
+DAG_IDS = {
+    "backup_stack",
+    "deny_delete_proof",
+    "orders_backup_restore",
+    "retention_cleanup",
+    "scheduled_backup_watch",
+    "table_backup",
+}
 HEADINGS = ["## What it does", "## Inputs", "## Schedule and backfill", "## How to skip", "## On failure", "## Owner"]
 
 

@@ -19,6 +19,7 @@ from stack_environment import (
     Secrets,
     StackSetupError,
     airflow_environment,
+    aws_connections,
     aws_environment,
     base_environment,
     database_file,
@@ -112,6 +113,29 @@ def test_connection_leads_to_the_local_aws_and_nothing_leads_to_the_real_one(tmp
     assert connection["extra"] == {"endpoint_url": "http://127.0.0.1:15566", "region_name": "us-east-1"}
     assert env["AWS_SHARED_CREDENTIALS_FILE"] == env["AWS_CONFIG_FILE"] == "/dev/null"
     assert env["AWS_EC2_METADATA_DISABLED"] == "true"
+
+
+def test_under_enforced_iam_airflow_takes_on_the_stacks_roles(tmp_path):
+    env = make_environment(tmp_path, enforce_iam=True)
+    extras = {
+        name: json.loads(env[f"AIRFLOW_CONN_{name.upper()}"])["extra"]
+        for name in ("aws_default", "aws_backup_retention", "aws_backup_deploy")
+    }
+    role = "arn:aws:iam::123456789012:role/orders-backup-{}-us-east-1"
+    assert extras["aws_default"]["role_arn"] == role.format("operator")
+    assert extras["aws_backup_retention"]["role_arn"] == role.format("retention")
+    assert "role_arn" not in extras["aws_backup_deploy"]
+    assert extras["aws_default"]["service_config"] == {"sts": {"endpoint_url": "http://127.0.0.1:15566"}}
+    assert {extra["endpoint_url"] for extra in extras.values()} == {"http://127.0.0.1:15566"}
+
+
+def test_compose_has_the_same_connections():
+    compose = yaml.safe_load((PROJECT / "docker-compose.yaml").read_text())
+    given = compose["x-airflow"]["environment"]
+    for name, value in aws_connections("http://local-aws:5566", enforce_iam=True).items():
+        default = given[name].removeprefix(f"${{{name}:-").removesuffix("}")
+        assert json.loads(default) == json.loads(value)
+    assert "--enforce-iam" in compose["services"]["local-aws"]["command"]
 
 
 def test_airflow_understands_the_connection(tmp_path):
