@@ -37,6 +37,7 @@ from backup_flows.keys import fleet_prefix
 from backup_flows.lease import LeaseStore
 from backup_flows.leasing import lease_seconds
 from backup_flows.operators import SettleOperator, lease_owner, run_is_over
+from backup_flows.preflight import ensure_ready, flight_of_tables
 from backup_flows.project_files import project_file
 from backup_flows.protected_tables import find_protected_tables
 from backup_flows.protection import Protection, TableEntry
@@ -100,6 +101,8 @@ def choose_tables() -> dict[str, Any]:
     for entry in found.missing:
         log.warning("%s names %s, which does not exist", PROTECTION_FILE, entry.label)
     chosen = choose(found.tables, which=params["which"], names=params["tables"], period=period)
+    if not period.is_past(now):
+        ensure_ready(client, flight_of_tables(chosen, role_arn=stack.role_arn, stack_vault=stack.vault))
     dynamodb = client("dynamodb")
     tables = [
         FleetTable.of(

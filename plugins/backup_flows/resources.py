@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import logging
 from typing import Any
@@ -12,6 +13,8 @@ from backup_flows.as_of import as_of_date, run_key
 from backup_flows.aws import client, is_local
 from backup_flows.defaults import NO_RETRY
 from backup_flows.guards import ensure_settle_allowed
+from backup_flows.keys import restore_record_key
+from backup_flows.preflight import Flight, Kept, ensure_ready
 from backup_flows.stack import (
     STACK_DAG_ID,
     MissingResourcesError,
@@ -19,7 +22,8 @@ from backup_flows.stack import (
     find_missing,
     read_resources,
 )
-from recovery_retention.names import run_tag
+from backup_flows.store import get_json
+from recovery_retention.names import restored_table_name, run_tag
 
 log = logging.getLogger(__name__)
 
@@ -104,11 +108,26 @@ def preflight() -> dict[str, Any]:
     backup = client("backup")
     ensure_settle_allowed(params["settle_seconds"], local=is_local(backup))
     ensure_opted_in(backup)
+    # A template would make text of the number, which AWS refuses.
+    lifecycle = {"DeleteAfterDays": params["delete_after_days"]}
+    as_of, run = as_of_date(context), f"{dag_run.dag_id}/{dag_run.run_id}"
+    target = restored_table_name(resources.table, dt.date.fromisoformat(as_of), run)
+    record = get_json(client("s3"), resources.bucket, restore_record_key(target)) or {}
+    ensure_ready(
+        client,
+        Flight(
+            role_arn=resources.role_arn,
+            vaults={resources.vault: [Kept("delete_after_days", lifecycle)]},
+            table_arns=[resources.table_arn],
+            targets=[target],
+            # A run that is cleared finds its own table, and knows what to do with it.
+            owned_targets=frozenset({target} if record.get("run") == run_tag(dag_run.dag_id, dag_run.run_id) else ()),
+        ),
+    )
     return {
         **resources.as_dict(),
-        # A template would make text of the number, which AWS refuses.
-        "lifecycle": {"DeleteAfterDays": params["delete_after_days"]},
-        "as_of": as_of_date(context),
+        "lifecycle": lifecycle,
+        "as_of": as_of,
         "run": run_tag(dag_run.dag_id, dag_run.run_id),
         "run_key": run_key(dag_run.dag_id, dag_run.run_id),
     }
