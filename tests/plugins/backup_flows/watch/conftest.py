@@ -117,6 +117,12 @@ def watched(flow: Any, tmp_path: Path, new_context: Callable[..., dict[str, Any]
 
 
 @pytest.fixture
+def watch_on(new_context: Callable[..., dict[str, Any]]) -> Callable[[Any, Path], Watched]:
+    """Watch a stack by a protection file."""
+    return lambda flow, file: Watched(flow, file, new_context)
+
+
+@pytest.fixture
 def ledger(watched: Watched) -> Watched:
     """A table that a plan's daily rule chooses by tag, and the file names by tag; it is 2026-11-02 06:00."""
     watched.table("ledger", watch="yes")
