@@ -12,10 +12,11 @@ a probe vault under the same policy. Every call must be refused; one that is let
 
 ## Inputs
 * `stack_name` (param): name of the stack; a second stack may stand beside the first.
-* `parameters` (param): template parameters to set: schedule, windows, lifecycle, tag, vault lock and more (see
-  `include/cloudformation/orders_backup.yaml`). What is not named keeps the value that the stack has. A changed
-  schedule changes the plan in place. A compliance lock is refused unless the vault's name is repeated as
-  `ComplianceLockConfirmation`: it can never be taken off.
+* `include/protection.yaml`: schedule, windows and lifecycle of the plan's rule, by what it says of the stack's table.
+* `parameters` (param): template parameters to set: tag, vault lock and more (see
+  `include/cloudformation/orders_backup.yaml`). They go before the file; what neither names keeps the value that the
+  stack has. A changed schedule changes the plan in place. A compliance lock is refused unless the vault's name is
+  repeated as `ComplianceLockConfirmation`: it can never be taken off.
 * `prove_protection` (param, on by default): make the proof by attempt. Only an emulator that enforces no IAM needs it
   off.
 * Connections `aws_default` (the operator role), `aws_backup_retention` (removes the probe).
@@ -53,6 +54,7 @@ from backup_flows.operators import DeployStackOperator
 from backup_flows.project_files import project_home
 from backup_flows.resources import check_resources
 from backup_flows.stack import DEPLOY_PRINCIPAL, STACK_NAME, STACK_TEMPLATE
+from backup_flows.stack_rule import rule_parameters
 
 STACK_LIMIT = dt.timedelta(hours=1)
 
@@ -86,26 +88,27 @@ STACK_LIMIT = dt.timedelta(hours=1)
             type="object",
             title="Template parameters",
             description=(
-                'What to change, for example {"BackupSchedule": "cron(0 3 ? * * *)"}. What is not named keeps the '
-                "stack's value."
+                'What to change, for example {"VaultLockMode": "governance"}. What is not named here or in '
+                "protection.yaml keeps the stack's value."
             ),
             additionalProperties={"type": ["string", "integer"]},
         ),
     },
 )
 def backup_stack() -> None:
+    parameters = rule_parameters()
     deploy = DeployStackOperator(
         task_id="deploy_stack",
         stack_name="{{ params.stack_name }}",
         template_path=str(project_home() / STACK_TEMPLATE),
-        parameters="{{ params.parameters | tojson }}",
+        parameters="{{ ti.xcom_pull(task_ids='rule_parameters') | tojson }}",
         principal_parameter=DEPLOY_PRINCIPAL,
         tags={"managed-by": "dynamodb-backup-proof"},
         wait_timeout=STACK_LIMIT.total_seconds(),
         execution_timeout=STACK_LIMIT,
     )
     checked = check_resources(stack_name="{{ params.stack_name }}")
-    skip_switch() >> deploy >> checked >> proof_wanted() >> deny_proof()
+    skip_switch() >> parameters >> deploy >> checked >> proof_wanted() >> deny_proof()
 
 
 backup_stack()

@@ -17,7 +17,8 @@ def dag(dagbag):
 def test_it_deploys_and_then_looks_for_itself(dag):
     assert {task.task_id: task.upstream_task_ids for task in dag.tasks} == {
         "skip_switch": set(),
-        "deploy_stack": {"skip_switch"},
+        "rule_parameters": {"skip_switch"},
+        "deploy_stack": {"rule_parameters"},
         "check_resources": {"deploy_stack"},
         "proof_wanted": {"check_resources"},
         "open_probe": {"proof_wanted"},
