@@ -6,13 +6,19 @@ import datetime as dt
 from pathlib import Path
 
 import pytest
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 
 from aws_backup.operators.backup_plans import BackupCreatePlanOperator, BackupCreateSelectionOperator
+from backup_flows import resources
+from backup_flows.preflight import Flight, Kept, find_concerns
+from backup_flows.principals import role_clients
 from backup_flows.protection import Table
 from backup_flows.protection_file import PROTECTION_FILE, load_protection
 from backup_flows.protection_plans import plan_documents, template_parameters
+from backup_flows.watch import tasks
 from backup_flows.watch.causes import REMEDIES, Cause
 from backup_flows.watch.tasks import ScheduledBackupsBrokenError
+from local_aws import control
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -71,13 +77,13 @@ def test_plans_made_by_operator_out_of_the_file_do_the_same_without_the_stacks(w
         {"name": "stock", "tier": "12-hourly"},
         {"tag": {"watch": "yes"}, "tier": "daily"},
     )
-    resources, aws = watched.flow.resources, {"aws_conn_id": "aws_default"}
+    found, aws = watched.flow.resources, {"aws_conn_id": "aws_default"}
     documents = plan_documents(
         load_protection(watched.file),
         prefix="ours",
-        stack_vault=resources["vault"],
-        role_arn=resources["role_arn"],
-        arn_prefix=resources["table_arn"].rpartition("/")[0] + "/",
+        stack_vault=found["vault"],
+        role_arn=found["role_arn"],
+        arn_prefix=found["table_arn"].rpartition("/")[0] + "/",
     )
     for number, document in enumerate(documents):
         plan = BackupCreatePlanOperator(task_id=f"plan_{number}", backup_plan=document.plan, **aws)
@@ -93,3 +99,39 @@ def test_plans_made_by_operator_out_of_the_file_do_the_same_without_the_stacks(w
     for day in (3, 4):
         summary = watched.watch(at(day))
         assert (summary["outcome"], summary["counts"]) == ("GOOD", {"FOUND": 3, "MET": 2})
+
+
+@pytest.fixture
+def as_operator(stack, monkeypatch):
+    """Let the tasks call as the operator role, on an AWS that enforces IAM."""
+    control.configure(enforce_iam=True)
+    flow = stack.flow
+    of_role = role_clients(flow.clients, flow.resources["operator_role_arn"], session_name="airflow")
+
+    def client(service, **_):
+        # GetCallerIdentity needs no right, and the test's own client tells the local clock's time.
+        return flow.clients(service) if service == "sts" else of_role(service)
+
+    for module in (tasks, resources):
+        monkeypatch.setattr(module, "client", client)
+    monkeypatch.setattr(AwsBaseHook, "get_client_type", lambda hook, **_: client(hook.client_type))
+    return client
+
+
+def test_the_operator_role_may_do_all_that_the_watch_does(stack, as_operator):
+    stack.until(at(3, 9))
+    assert stack.watch(at(3))["outcome"] == "GOOD"
+    stack.flow.backup.update_region_settings(ResourceTypeOptInPreference={"DynamoDB": False})
+    stack.table("ledger", backup="daily")
+    stack.until(at(4, 9))
+    # What is missing takes looking at plans, selections and the table itself.
+    assert statuses(stack, stack.watch(at(4))) == {"ledger": "MISSING", "orders": "FOUND"}
+
+
+def test_the_operator_role_may_look_at_all_that_the_preflight_asks(stack, as_operator):
+    found = stack.flow.resources
+    kept = Kept("the story", {"DeleteAfterDays": 35}, 60, 120)
+    flight = Flight(
+        found["role_arn"], {found["vault"]: [kept]}, [found["table_arn"]], ["orders-restored-20261101-0a1b2c3d"]
+    )
+    assert list(find_concerns(as_operator, flight)) == []
