@@ -114,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
         )
         memory.stack = stack
         with stack:
-            deployed = stack.trigger_dag("backup_stack", {})
+            deployed = stack.trigger_dag("backup_stack", {"prove_protection": False})
             stack.wait_run("backup_stack", deployed, timeout=600)
             run_id = stack.trigger_dag(STORY, {"source": str(source), "settle_seconds": 0})
             state = stack.wait_run(STORY, run_id, timeout=options.timeout, interval=2.0)
