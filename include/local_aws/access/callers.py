@@ -8,6 +8,7 @@ from moto.iam.models import IAMBackend, Role, User, iam_backends
 from moto.sts.models import AssumedRole, sts_backends
 
 from local_aws.access.decisions import Policies
+from local_aws.access.organizations import organization_keys
 from local_aws.access.policies import Statement, statements
 
 _KEY_PREFIXES: Final = ("AKIA", "ASIA", "LSIA")
@@ -120,6 +121,16 @@ def role_caller(
     return Caller(session_arn, role.account_id, frozenset({role.arn, session_arn}), keys | tags, policies)
 
 
+def role_principal(role_arn: str, account_id: str) -> tuple[frozenset[str], dict[str, tuple[str, ...]]]:
+    """Return a role's names in a Principal element and its condition keys, whether or not the role exists.
+
+    Args:
+        role_arn: The role.
+        account_id: The account whose policies speak of it.
+    """
+    return frozenset({role_arn}), _keys(role_arn, account_id, "AssumedRole", role_arn.rpartition("/")[2])
+
+
 def _assumed(
     backend: IAMBackend, access_key_id: str, session_token: str | None, account_id: str, partition: str
 ) -> Caller:
@@ -151,6 +162,7 @@ def _keys(principal_arn: str, account_id: str, kind: str, user_id: str) -> dict[
         "aws:principalaccount": (account_id,),
         "aws:principaltype": (kind,),
         "aws:userid": (user_id,),
+        **organization_keys(account_id, principal_arn.split(":")[1]),
     }
 
 

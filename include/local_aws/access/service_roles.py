@@ -87,20 +87,25 @@ def why_role_may_not(role_arn: str | None, needed: Iterable[Permission], region:
         return f"IAM Role {role_arn} cannot be assumed by AWS Backup"
     backend: Any = iam_backends[role.account_id][role.partition]
     caller = role_caller(backend, role, f"AWSBackup-{role.name}")
-    now = CLOCK.now()
-    context = {
-        "aws:securetransport": ("true",),
-        "aws:viaawsservice": ("false",),
-        "aws:requestedregion": (region,),
-        "aws:currenttime": (now.isoformat(),),
-        "aws:epochtime": (str(now.timestamp()),),
-    }
+    context = request_context(region)
     try:
         for permission in needed:
             check(caller, permission, context)
     except AccessDenied as error:
         return str(error)
     return None
+
+
+def request_context(region: str) -> dict[str, tuple[str, ...]]:
+    """Return the condition keys of what AWS Backup asks for, those of the role aside."""
+    now = CLOCK.now()
+    return {
+        "aws:securetransport": ("true",),
+        "aws:viaawsservice": ("false",),
+        "aws:requestedregion": (region,),
+        "aws:currenttime": (now.isoformat(),),
+        "aws:epochtime": (str(now.timestamp()),),
+    }
 
 
 def _trusts_backup(role: Role) -> bool:

@@ -310,7 +310,7 @@ class CopyJobs:
             there = self._destination_backend(job)
         except KeyError:
             return f"Region {where.region} does not exist or is not enabled for account {where.account_id}."
-        if where.account_id != self._backend.account_id and (refusal := self._foreign_refusal(there, where)):
+        if where.account_id != self._backend.account_id and (refusal := self._foreign_refusal(job, there)):
             return refusal
         vault = there.vaults.get(where.name)
         if vault is None:
@@ -327,19 +327,27 @@ class CopyJobs:
         )
         return service_roles.why_role_may_not(job.request.iam_role_arn, needed, self._backend.region_name)
 
-    def _foreign_refusal(self, there: "BackupBackend", where: VaultAddress) -> str | None:
+    def _foreign_refusal(self, job: CopyJob, there: "BackupBackend") -> str | None:
+        where, account_id = job.request.destination, self._backend.account_id
         if not self._backend.global_settings.cross_account_backup:
             return (
                 f"Cross-account copy to {where.arn} is not enabled."
                 " Set isCrossAccountBackupEnabled to true with UpdateGlobalSettings."
             )
         policy = there.access_policies.find(where.name)
-        if policy is None or not grants(policy, COPY_INTO, account_id=self._backend.account_id, resource_arn=where.arn):
-            return (
-                f"Access Denied trying to call AWS Backup service: the access policy of {where.arn} does not let"
-                f" account {self._backend.account_id} do {COPY_INTO}."
-            )
-        return None
+        if policy is not None and grants(
+            policy,
+            COPY_INTO,
+            role_arn=job.request.iam_role_arn,
+            account_id=account_id,
+            resource_arn=where.arn,
+            region=where.region,
+        ):
+            return None
+        return (
+            f"Access Denied trying to call AWS Backup service: the access policy of {where.arn} does not let"
+            f" account {account_id} do {COPY_INTO}."
+        )
 
 
 def _no_vault(where: VaultAddress) -> str:
@@ -353,6 +361,6 @@ def _obstacle(point: RecoveryPoint) -> str | None:
             f"Recovery point {point.arn} cannot be copied: it was made without the advanced features for"
             " DynamoDB. Turn them on with UpdateRegionSettings and back the table up again."
         )
-    if point.storage_class(CLOCK.now()) == "COLD":
+    if point.cold_since is not None:
         return f"Recovery point {point.arn} cannot be copied: it is in cold storage."
     return None

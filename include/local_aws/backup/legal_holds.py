@@ -255,7 +255,7 @@ class LegalHolds:
         self._backend.tagger.delete_all_tags_for_resource(hold.arn)
 
 
-def blocked_from_expiry(backend: "BackupBackend", point: RecoveryPoint) -> str | None:
+def blocked_from_lifecycle(backend: "BackupBackend", point: RecoveryPoint) -> str | None:
     """Return why a lifecycle may not move or delete a point now, None if nothing is in its way.
 
     Only a legal hold is: a vault lock keeps callers away from points, not the lifecycle that it guards. A hold's
@@ -265,7 +265,7 @@ def blocked_from_expiry(backend: "BackupBackend", point: RecoveryPoint) -> str |
     if not holds:
         return None
     names = ", ".join(sorted(hold.hold_id for hold in holds))
-    return f"The recovery point cannot be deleted because it has active legal hold(s): {names}"
+    return f"The recovery point cannot be moved or deleted because it has active legal hold(s): {names}"
 
 
 def _aware(instant: datetime) -> datetime:

@@ -1,14 +1,15 @@
 """Lifecycles at work: on its days a recovery point goes to cold storage and is deleted.
 
 See https://docs.aws.amazon.com/aws-backup/latest/devguide/recovery-points.html. Deletion by lifecycle also empties
-a locked vault: the lock keeps callers away, not the retention that it guards. A legal hold suspends it.
+a locked vault: the lock keeps callers away, not the retention that it guards. A legal hold delays both, see
+https://docs.aws.amazon.com/aws-backup/latest/devguide/API_LegalHold.html.
 """
 
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from local_aws.backup.changes import Change, What
-from local_aws.backup.legal_holds import blocked_from_expiry
+from local_aws.backup.legal_holds import blocked_from_lifecycle
 from local_aws.backup.lifecycle import Lifecycle
 from local_aws.backup.recovery_points import USABLE, RecoveryPoint
 from local_aws.backup.states import RecoveryPointStatus
@@ -48,8 +49,8 @@ class Lifecycles:
         self._followed[point.arn] = lifecycle
         cold_at, delete_at = lifecycle.cold_at(point.created_at), lifecycle.delete_at(point.created_at)
         agenda = self._backend.agenda
-        if point.advanced and cold_at is not None and cold_at > now:
-            agenda.add(cold_at, lambda at: self._turn_cold(point, lifecycle, at))
+        if point.advanced and point.cold_since is None and cold_at is not None:
+            agenda.add(max(cold_at, now), lambda at: self._turn_cold(point, lifecycle, at))
         if delete_at is not None:
             agenda.add(max(delete_at, now), lambda at: self._expire(point, lifecycle, at))
 
@@ -57,12 +58,13 @@ class Lifecycles:
         return self._followed.get(point.arn) is lifecycle and point.status in FOLLOWED
 
     def _turn_cold(self, point: RecoveryPoint, lifecycle: Lifecycle, at: datetime) -> None:
-        # The storage class follows from the time; all there is to do is to say so.
-        if self._is_current(point, lifecycle):
-            self._backend.changes.report(point, at)
+        if not self._is_current(point, lifecycle) or blocked_from_lifecycle(self._backend, point) is not None:
+            return
+        point.cold_since = at
+        self._backend.changes.report(point, at)
 
     def _expire(self, point: RecoveryPoint, lifecycle: Lifecycle, at: datetime) -> None:
-        if not self._is_current(point, lifecycle) or blocked_from_expiry(self._backend, point) is not None:
+        if not self._is_current(point, lifecycle) or blocked_from_lifecycle(self._backend, point) is not None:
             return
         if point.restores_running or point.copies_running:
             self._backend.agenda.add(at + RETRY_AFTER, lambda later: self._expire(point, lifecycle, later))
@@ -71,6 +73,9 @@ class Lifecycles:
 
     def _resume(self, point: RecoveryPoint, at: datetime) -> None:
         """Do what fell due while a legal hold was in its way."""
-        delete_at = point.lifecycle.delete_at(point.created_at)
+        lifecycle = point.lifecycle
+        cold_at, delete_at = lifecycle.cold_at(point.created_at), lifecycle.delete_at(point.created_at)
         if delete_at is not None and delete_at <= at:
-            self._expire(point, point.lifecycle, at)
+            self._expire(point, lifecycle, at)
+        elif point.advanced and point.cold_since is None and cold_at is not None and cold_at <= at:
+            self._turn_cold(point, lifecycle, at)

@@ -1,46 +1,26 @@
-"""What a resource policy grants to another account."""
+"""What a vault's access policy grants to another account."""
 
-import json
-from collections.abc import Mapping
-from fnmatch import fnmatchcase
-from typing import Any
+from local_aws.access.callers import role_principal
+from local_aws.access.decisions import Policies, decide
+from local_aws.access.policies import Ask, statements
+from local_aws.access.service_roles import request_context
 
 
-def grants(policy: str, action: str, *, account_id: str, resource_arn: str) -> bool:
-    """Tell whether a resource policy lets an account do something, without an explicit denial.
+def grants(policy: str, action: str, *, role_arn: str, account_id: str, resource_arn: str, region: str) -> bool:
+    """Tell whether a vault's policy lets another account do something under a role, without an explicit denial.
 
-    Conditions count as met: what they ask about (the organization, the caller) is not known here.
+    See https://docs.aws.amazon.com/aws-backup/latest/devguide/create-cross-account-backup.html.
 
     Args:
         policy: The policy document, JSON.
         action: For example "backup:CopyIntoBackupVault".
+        role_arn: The role that AWS Backup was handed; it need not exist here.
         account_id: The account that asks.
-        resource_arn: What it would be done to.
+        resource_arn: The vault.
+        region: Where it is asked for.
     """
-    statements = json.loads(policy).get("Statement", [])
-    effects = {
-        statement["Effect"]
-        for statement in ([statements] if isinstance(statements, dict) else statements)
-        if _fits(statement, "Action", action.lower(), lower=True)
-        and _fits(statement, "Resource", resource_arn)
-        and _is_for(statement, account_id)
-    }
-    return effects == {"Allow"}
-
-
-def _fits(statement: Mapping[str, Any], member: str, value: str, *, lower: bool = False) -> bool:
-    patterns = [text.lower() if lower else text for text in _listed(statement.get(member))]
-    excluded = [text.lower() if lower else text for text in _listed(statement.get(f"Not{member}"))]
-    if excluded:
-        return not any(fnmatchcase(value, pattern) for pattern in excluded)
-    return any(fnmatchcase(value, pattern) for pattern in patterns)
-
-
-def _is_for(statement: Mapping[str, Any], account_id: str) -> bool:
-    principal = statement.get("Principal")
-    named = _listed(principal.get("AWS")) if isinstance(principal, Mapping) else _listed(principal)
-    return any(name in ("*", account_id) or name.split(":")[4:5] == [account_id] for name in named)
-
-
-def _listed(value: Any) -> list[str]:
-    return list(value) if isinstance(value, list) else [value] if value else []
+    principals, keys = role_principal(role_arn, account_id)
+    ask = Ask(action, resource_arn, request_context(region) | keys, principals, account_id)
+    # The vault's side alone is asked here; the role's own rights are looked at where IAM is enforced.
+    vault_side = Policies(resource=statements(policy), resource_must_allow=True, everything_allowed=True)
+    return decide(ask, vault_side) is None

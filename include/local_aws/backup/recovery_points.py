@@ -45,6 +45,7 @@ class RecoveryPoint:
         created_by: The rule whose job made it; None: StartBackupJob.
         copies_running: How many copy jobs read it.
         source_vault_arn: The vault that it was copied from, if it is a copy.
+        cold_since: When it went to cold storage: by its lifecycle, or later if a legal hold was in the way.
     """
 
     arn: str
@@ -67,6 +68,7 @@ class RecoveryPoint:
     created_by: RuleCreator | None = None
     copies_running: int = 0
     source_vault_arn: str | None = None
+    cold_since: datetime | None = None
 
     @property
     def snapshot(self) -> TableSnapshot:
@@ -87,9 +89,9 @@ class RecoveryPoint:
         key = (self.snapshot.sse_specification or {}).get("KMSMasterKeyId")
         return str(key) if key else None
 
-    def storage_class(self, now: datetime) -> str:
-        cold_at = self.lifecycle.cold_at(self.created_at)
-        return "COLD" if self.advanced and cold_at is not None and now >= cold_at else "WARM"
+    @property
+    def storage_class(self) -> str:
+        return "WARM" if self.cold_since is None else "COLD"
 
     def complete(self, status: RecoveryPointStatus, at: datetime, message: str | None) -> None:
         self.status = status
@@ -122,7 +124,7 @@ class RecoveryPoint:
             "EncryptionKeyType": self.vault.encryption_key_type if self.advanced else None,
             "IsEncrypted": True,
             "IsParent": False,
-            "StorageClass": self.storage_class(CLOCK.now()),
+            "StorageClass": self.storage_class,
             "LastRestoreTime": self.last_restored_at,
         }
 
@@ -210,8 +212,7 @@ class RecoveryPoints:
             raise InvalidRequestException(
                 f"The lifecycle of a recovery point that is {point.status} cannot be changed."
             )
-        now_cold = point.storage_class(CLOCK.now()) == "COLD"
-        if now_cold and lifecycle.cold_after_days != point.lifecycle.cold_after_days:
+        if point.cold_since is not None and lifecycle.cold_after_days != point.lifecycle.cold_after_days:
             raise InvalidRequestException("MoveToColdStorageAfterDays cannot be changed once a backup is cold.")
         point.lifecycle = lifecycle
         self._backend.changes.report(point, CLOCK.now())

@@ -360,15 +360,54 @@ ALLOW = {"Effect": "Allow", "Principal": "*", "Action": "backup:CopyIntoBackupVa
         ([{**ALLOW, "Action": ["backup:Copy*"]}], True),
         ([{**ALLOW, "Principal": {"AWS": ACCOUNT}}], True),
         ([{**ALLOW, "Principal": {"AWS": [f"arn:aws:iam::{ACCOUNT}:role/backup"]}}], True),
+        ([{**ALLOW, "Principal": {"AWS": [f"arn:aws:iam::{ACCOUNT}:role/other"]}}], False),
+        ([{**ALLOW, "Principal": "*"}], True),
         ([{**ALLOW, "Principal": {"AWS": OTHER}}], False),
         ([{**ALLOW, "Principal": {"Service": "backup.amazonaws.com"}}], False),
         ([{**ALLOW, "Action": "backup:StartCopyJob"}], False),
         ([{**ALLOW, "Resource": vault_arn("another")}], False),
         ([ALLOW, {**ALLOW, "Effect": "Deny"}], False),
         ([], False),
+        ([{**ALLOW, "Condition": {"StringEquals": {"aws:PrincipalAccount": ACCOUNT}}}], True),
+        ([{**ALLOW, "Condition": {"StringEquals": {"aws:PrincipalAccount": OTHER}}}], False),
+        ([{**ALLOW, "Condition": {"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/backup"}}}], True),
+        ([{**ALLOW, "Condition": {"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/admin"}}}], False),
+        ([{**ALLOW, "Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1234567890"}}}], False),
+        ([ALLOW, {**ALLOW, "Effect": "Deny", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}], True),
     ],
 )
 def test_what_a_vaults_policy_grants(statements, granted):
     policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
-    answer = grants(policy, "backup:CopyIntoBackupVault", account_id=ACCOUNT, resource_arn=vault_arn())
+    answer = grants(
+        policy,
+        "backup:CopyIntoBackupVault",
+        role_arn=f"arn:aws:iam::{ACCOUNT}:role/backup",
+        account_id=ACCOUNT,
+        resource_arn=vault_arn(),
+        region="us-east-1",
+    )
     assert answer is granted
+
+
+def test_a_vault_may_be_open_to_an_organization(aws, clients, endpoint_url, copies):
+    organizations = clients("organizations")
+    organization = organizations.create_organization(FeatureSet="ALL")["Organization"]["Id"]
+    member = organizations.create_account(AccountName="member", Email="m@example.com")["CreateAccountStatus"]
+    credentials = clients("sts").assume_role(
+        RoleArn=f"arn:aws:iam::{member['AccountId']}:role/backup-admin", RoleSessionName="test"
+    )["Credentials"]
+    session = boto3.Session(
+        credentials["AccessKeyId"], credentials["SecretAccessKey"], credentials["SessionToken"], "us-east-1"
+    )
+    there = session.client("backup", endpoint_url=endpoint_url)
+    there.create_backup_vault(BackupVaultName="vaulted")
+    aws.backup.update_global_settings(GlobalSettings={"isCrossAccountBackupEnabled": "true"})
+    arn = aws.recovery_point()
+
+    states = []
+    for opened_to in ("o-stranger00", organization):
+        only = {"StringEquals": {"aws:PrincipalOrgID": [opened_to]}}
+        document = {"Version": "2012-10-17", "Statement": {**ALLOW, "Principal": "*", "Condition": only}}
+        there.put_backup_vault_access_policy(BackupVaultName="vaulted", Policy=json.dumps(document))
+        states.append(copied(aws, arn, vault_arn("vaulted", account=member["AccountId"]))["State"])
+    assert states == ["FAILED", "COMPLETED"]

@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 from moto.backup.models import backup_backends
 
-from local_aws.backup.legal_holds import blocked_from_expiry
+from local_aws.backup.legal_holds import blocked_from_lifecycle
 from local_aws.backup.models import BackupBackend
 
 
@@ -116,15 +116,15 @@ def test_a_lifecycle_is_told_of_a_hold_and_of_its_end(aws):
     backend = backup_backends["123456789012"]["us-east-1"]
     assert isinstance(backend, BackupBackend)
     point = backend.recovery_points.find(arn)
-    assert blocked_from_expiry(backend, point) is None
+    assert blocked_from_lifecycle(backend, point) is None
     released = []
     backend.legal_holds.on_release.append(lambda freed, at: released.append((freed.arn, at)))
     hold_id = hold(aws)["LegalHoldId"]
-    assert "active legal hold" in blocked_from_expiry(backend, point)
+    assert "active legal hold" in blocked_from_lifecycle(backend, point)
     aws.backup.cancel_legal_hold(LegalHoldId=hold_id, CancelDescription="Over")
     aws.wait(1)
     assert [freed for freed, _ in released] == [arn]
-    assert blocked_from_expiry(backend, point) is None
+    assert blocked_from_lifecycle(backend, point) is None
 
 
 @pytest.mark.parametrize("call", ["disassociate_recovery_point", "disassociate_recovery_point_from_parent"])

@@ -118,6 +118,56 @@ def test_a_legal_hold_suspends_the_end(aws):
     assert points(aws) == []
 
 
+def hold_all(aws):
+    """Hold all points of the vault, and return what releases them."""
+    hold = aws.backup.create_legal_hold(
+        Title="case", Description="the case", RecoveryPointSelection={"VaultNames": [aws.vault]}
+    )["LegalHoldId"]
+    return lambda: aws.backup.cancel_legal_hold(LegalHoldId=hold, CancelDescription="closed")
+
+
+@pytest.mark.parametrize(("released_after", "then"), [(20, "WARM"), (31, "COLD"), (40, "COLD")])
+def test_a_legal_hold_delays_cold_storage(aws, released_after, then):
+    arn = aws.recovery_point(Lifecycle=COLD_AND_DELETE)
+    release = hold_all(aws)
+    aws.wait(released_after * DAY)
+    assert describe(aws, arn)["StorageClass"] == "WARM"
+    release()
+    aws.wait(10)
+    assert describe(aws, arn)["StorageClass"] == then
+    aws.wait(11 * DAY)
+    assert describe(aws, arn)["StorageClass"] == "COLD"
+
+
+def test_what_was_held_past_its_end_is_deleted_without_turning_cold(aws):
+    arn = aws.recovery_point(Lifecycle=COLD_AND_DELETE)
+    release = hold_all(aws)
+    aws.wait(400 * DAY)
+    assert describe(aws, arn)["StorageClass"] == "WARM"
+    release()
+    aws.wait(1)
+    gone = describe(aws, arn)
+    assert (gone["Status"], gone["StorageClass"]) == ("DELETING", "WARM")
+
+
+def test_a_cold_point_that_is_held_stays_cold(aws):
+    arn = aws.recovery_point(Lifecycle=COLD_AND_DELETE)
+    aws.wait(40 * DAY)
+    release = hold_all(aws)
+    aws.wait(DAY)
+    release()
+    aws.wait(DAY)
+    assert describe(aws, arn)["StorageClass"] == "COLD"
+
+
+def test_a_day_of_cold_storage_that_is_past_already_is_now(aws):
+    arn = aws.recovery_point()
+    aws.wait(40 * DAY)
+    update(aws, arn, **COLD_AND_DELETE)
+    aws.wait(1)
+    assert describe(aws, arn)["StorageClass"] == "COLD"
+
+
 def test_a_locked_vault_keeps_to_its_retention(aws):
     aws.backup.put_backup_vault_lock_configuration(BackupVaultName=aws.vault, MinRetentionDays=7)
     aws.recovery_point(Lifecycle={"DeleteAfterDays": 7})
