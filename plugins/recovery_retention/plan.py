@@ -37,6 +37,27 @@ class Rule(StrEnum):
     NEWEST = "newest"
     NEWEST_PROVEN = "newest_proven"
     OLD = "old"
+    LAST = "last"
+    HOURLY = "hourly"
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+    YEARLY = "yearly"
+    WITHIN = "within"
+    WITHIN_HOURLY = "within_hourly"
+    WITHIN_DAILY = "within_daily"
+    WITHIN_WEEKLY = "within_weekly"
+    WITHIN_MONTHLY = "within_monthly"
+    WITHIN_YEARLY = "within_yearly"
+    TAG = "tag"
+    KEEP_PROVEN = "keep_proven"
+    FLOOR = "floor"
+    PROVE_FIRST = "prove_first"
+    INVENTORY = "inventory"
+    LOCKED = "locked"
+    LEGAL_HOLD = "legal_hold"
+    UNWANTED = "unwanted"
+    BAD = "bad"
 
 
 class PolicyError(ValueError):
@@ -82,6 +103,10 @@ class Decision:
 
     point: RecoveryPoint
     reasons: tuple[Reason, ...]
+    free_at: dt.datetime | None = None
+    """When what blocks it ends, if that is known."""
+    approval: str | None = None
+    """Why a person has to agree to its deletion; None where nobody has to."""
 
     @property
     def rules(self) -> frozenset[Rule]:
@@ -91,6 +116,8 @@ class Decision:
     def to_dict(self) -> dict[str, Any]:
         """Return the decision as JSON-ready values."""
         return {
+            **({"free_at": self.free_at.astimezone(dt.UTC).isoformat()} if self.free_at else {}),
+            **({"approval": self.approval} if self.approval else {}),
             "arn": self.point.arn,
             "table_name": self.point.table_name,
             "vault_name": self.point.vault_name,
@@ -141,30 +168,30 @@ def plan(
     """
     if now.tzinfo is None:
         raise ValueError("now has no time zone.")
-    points = sorted(_distinct(recovery_points), key=_order)
+    points = sorted(distinct(recovery_points), key=newest_first)
     ours: dict[str, list[RecoveryPoint]] = defaultdict(list)
     for point in points:
-        if _untouchable(point) is None and point.status in DELETABLE_STATUSES:
+        if untouchable(point) is None and point.status in DELETABLE_STATUSES:
             ours[point.table_name].append(point)
     newest: dict[str, Reason] = {}
     proven: dict[str, Reason] = {}
     for table_points in ours.values():
         newest |= _newest(table_points, policy)
-        proven |= _newest_proven(table_points, verdicts)
+        proven |= newest_proven(table_points, verdicts)
     keep: list[Decision] = []
     delete: list[Decision] = []
     blocked: list[Decision] = []
     for point in points:
-        if (reason := _untouchable(point)) is not None:
+        if (reason := untouchable(point)) is not None:
             keep.append(Decision(point, (reason,)))
         elif point.status not in DELETABLE_STATUSES:
-            blocked.append(Decision(point, (_status_reason(point),)))
+            blocked.append(Decision(point, (status_reason(point),)))
         else:
             found = (
                 _young(point, policy, now),
                 newest.get(point.arn),
                 proven.get(point.arn),
-                _used(point, in_use),
+                used(point, in_use),
             )
             if reasons := tuple(reason for reason in found if reason is not None):
                 keep.append(Decision(point, reasons))
@@ -173,7 +200,7 @@ def plan(
     return RetentionPlan(keep=tuple(keep), delete=tuple(delete), blocked=tuple(blocked))
 
 
-def _distinct(recovery_points: Iterable[RecoveryPoint]) -> list[RecoveryPoint]:
+def distinct(recovery_points: Iterable[RecoveryPoint]) -> list[RecoveryPoint]:
     by_arn: dict[str, RecoveryPoint] = {}
     for point in recovery_points:
         # Pages that are fetched while points come and go may repeat one.
@@ -182,12 +209,12 @@ def _distinct(recovery_points: Iterable[RecoveryPoint]) -> list[RecoveryPoint]:
     return list(by_arn.values())
 
 
-def _order(point: RecoveryPoint) -> tuple[str, float, str]:
+def newest_first(point: RecoveryPoint) -> tuple[str, float, str]:
     """By table, newest first; of two equally old ones the greater ARN would do as well as the lesser."""
     return point.table_name, -point.created_at.timestamp(), point.arn
 
 
-def _untouchable(point: RecoveryPoint) -> Reason | None:
+def untouchable(point: RecoveryPoint) -> Reason | None:
     if not point.managed:
         return Reason(Rule.FOREIGN, "This project did not make it.")
     if point.resource_type != DYNAMODB:
@@ -195,19 +222,19 @@ def _untouchable(point: RecoveryPoint) -> Reason | None:
     return None
 
 
-def _status_reason(point: RecoveryPoint) -> Reason:
+def status_reason(point: RecoveryPoint) -> Reason:
     deletable = ", ".join(sorted(DELETABLE_STATUSES))
     return Reason(Rule.STATUS, f"Its status is {point.status}; only one that is {deletable} can be deleted.")
 
 
 def _newest(points: Sequence[RecoveryPoint], policy: RetentionPolicy) -> dict[str, Reason]:
     """Keep the newest N, and the newest N that can be restored: an EXPIRED one is no backup to rely on."""
-    floor = {*points[: policy.keep_newest], *_usable(points)[: policy.keep_newest]}
+    floor = {*points[: policy.keep_newest], *usable(points)[: policy.keep_newest]}
     text = f"It is one of the table's {policy.keep_newest} newest."
     return {point.arn: Reason(Rule.NEWEST, text) for point in floor}
 
 
-def _newest_proven(points: Sequence[RecoveryPoint], verdicts: Mapping[str, Proof]) -> dict[str, Reason]:
+def newest_proven(points: Sequence[RecoveryPoint], verdicts: Mapping[str, Proof]) -> dict[str, Reason]:
     """Keep the newest proven one; where none is, the newest that was proven while its table was drifting.
 
     The newest of the deepest proof stays beside it, since a deeper proof is not dropped for a shallower, and
@@ -218,7 +245,7 @@ def _newest_proven(points: Sequence[RecoveryPoint], verdicts: Mapping[str, Proof
         if proven:
             deepest = max(verdicts[point.arn].depth.rank for point in proven)
             deep = [point for point in proven if verdicts[point.arn].depth.rank == deepest]
-            chosen = {first for group in (proven, deep) for first in (*group[:1], *_usable(group)[:1])}
+            chosen = {first for group in (proven, deep) for first in (*group[:1], *usable(group)[:1])}
             return {
                 point.arn: Reason(Rule.NEWEST_PROVEN, f"It is the newest that is {verdicts[point.arn].label}.")
                 for point in chosen
@@ -226,26 +253,28 @@ def _newest_proven(points: Sequence[RecoveryPoint], verdicts: Mapping[str, Proof
     return {}
 
 
-def _usable(points: Sequence[RecoveryPoint]) -> list[RecoveryPoint]:
+def usable(points: Sequence[RecoveryPoint]) -> list[RecoveryPoint]:
     return [point for point in points if point.status in USABLE_STATUSES]
 
 
 def _young(point: RecoveryPoint, policy: RetentionPolicy, now: dt.datetime) -> Reason | None:
     if now - point.created_at > dt.timedelta(days=policy.older_than_days):
         return None
-    return Reason(Rule.YOUNG, f"It is {_age(point, now)} old; only what is older than {policy.older_than_days} d goes.")
+    return Reason(
+        Rule.YOUNG, f"It is {age_text(point, now)} old; only what is older than {policy.older_than_days} d goes."
+    )
 
 
 def _old(point: RecoveryPoint, policy: RetentionPolicy, now: dt.datetime) -> Reason:
     return Reason(
         Rule.OLD,
-        f"It is {_age(point, now)} old, more than {policy.older_than_days} d, and nothing speaks for it.",
+        f"It is {age_text(point, now)} old, more than {policy.older_than_days} d, and nothing speaks for it.",
     )
 
 
-def _used(point: RecoveryPoint, in_use: Collection[str]) -> Reason | None:
+def used(point: RecoveryPoint, in_use: Collection[str]) -> Reason | None:
     return Reason(Rule.IN_USE, "A restore job uses it.") if point.arn in in_use else None
 
 
-def _age(point: RecoveryPoint, now: dt.datetime) -> str:
+def age_text(point: RecoveryPoint, now: dt.datetime) -> str:
     return f"{(now - point.created_at) / dt.timedelta(days=1):.1f} d"

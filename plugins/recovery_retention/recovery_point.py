@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -27,6 +27,11 @@ class RecoveryPoint:
         vault_name: the vault it lies in.
         resource_type: ``DynamoDB`` for a table.
         size_bytes: its size, if AWS says it.
+        tags: its tags, key and value.
+        delete_at: when AWS's lifecycle deletes it; None: never, or not known.
+        cold_after_days: after how many days from its making it goes to cold storage; None: never.
+        cold_at: when it goes, or went, there.
+        legal_holds: the legal holds on it, by identifier.
     """
 
     arn: str
@@ -37,23 +42,39 @@ class RecoveryPoint:
     vault_name: str = ""
     resource_type: str = DYNAMODB
     size_bytes: int | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    delete_at: dt.datetime | None = None
+    cold_after_days: int | None = None
+    cold_at: dt.datetime | None = None
+    legal_holds: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.created_at.tzinfo is None:
             raise RecoveryPointFormatError(f"The creation time of {self.arn} has no time zone.")
 
     @classmethod
-    def from_api(cls, response: Mapping[str, Any], *, managed: bool) -> Self:
+    def from_api(
+        cls,
+        response: Mapping[str, Any],
+        *,
+        managed: bool,
+        tags: Mapping[str, str] | None = None,
+        legal_holds: Iterable[str] = (),
+    ) -> Self:
         """Take a recovery point from an answer of AWS Backup.
 
         Args:
             response: a member of ListRecoveryPointsByBackupVault, or the answer of DescribeRecoveryPoint.
                 https://docs.aws.amazon.com/aws-backup/latest/devguide/API_RecoveryPointByBackupVault.html
             managed: whether this project made it.
+            tags: its tags, of which AWS tells apart (ListTags).
+            legal_holds: identifiers of the legal holds on it, of which AWS tells apart too.
 
         Raises:
             RecoveryPointFormatError: if ARN, resource, status or creation time are missing.
         """
+        calculated = response.get("CalculatedLifecycle") or {}
+        cold_after = (response.get("Lifecycle") or {}).get("MoveToColdStorageAfterDays")
         try:
             resource_arn: str = response["ResourceArn"]
             return cls(
@@ -65,6 +86,12 @@ class RecoveryPoint:
                 vault_name=response.get("BackupVaultName", ""),
                 resource_type=response.get("ResourceType", DYNAMODB),
                 size_bytes=response.get("BackupSizeInBytes"),
+                tags=tuple(sorted((tags or {}).items())),
+                delete_at=calculated.get("DeleteAt"),
+                # -1 stands for never, as a left out number does.
+                cold_after_days=cold_after if cold_after and cold_after > 0 else None,
+                cold_at=calculated.get("MoveToColdStorageAt"),
+                legal_holds=tuple(sorted(legal_holds)),
             )
         except KeyError as error:
             raise RecoveryPointFormatError(

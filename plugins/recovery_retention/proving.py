@@ -1,0 +1,239 @@
+"""Prove before you lose: which points wait for a drill, and what keeps AWS's lifecycle from them until then.
+
+A point awaits proof when it can be restored, is not known to be bad, was not proven deep enough, and no newer point
+of its table was. When such a point is about to be deleted, by us or by AWS, a drill is asked for, of the *newest*
+point that awaits proof: proven, it releases all older ones, so one drill is enough. Should it fail, it counts as bad
+and the next one's turn comes.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from recovery_retention.plan import USABLE_STATUSES
+from recovery_retention.policy import KeepPolicy
+from recovery_retention.recovery_point import RecoveryPoint
+from restore_proof.verdict import Proof, Result
+
+MAX_DAYS = 36_500
+COLD_DAYS = 90
+"""What has gone to cold storage stays there for so many days:
+https://docs.aws.amazon.com/aws-backup/latest/devguide/API_Lifecycle.html"""
+DAY = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Vault:
+    """What a vault's lock forbids (DescribeBackupVault).
+
+    Attributes:
+        locked: neither deletions nor changes of a lifecycle go through.
+        min_days: the least retention that it takes, if limited.
+        max_days: the most.
+    """
+
+    locked: bool = False
+    min_days: int | None = None
+    max_days: int | None = None
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a plan has to know beside the points and the policy.
+
+    Attributes:
+        verdicts: result and depth of what was proven, by recovery point ARN.
+        attempts: how many drills each point had, by ARN.
+        in_use: ARNs of points that a running restore or drill uses.
+        vaults: by name; one that is not named has no lock.
+        our_holds: legal holds that wait for a verdict, by the ARN of the point they are on.
+        may_extend: whether lifecycles may be changed.
+        may_hold: whether legal holds may be made.
+    """
+
+    verdicts: Mapping[str, Proof] = field(default_factory=dict)
+    attempts: Mapping[str, int] = field(default_factory=dict)
+    in_use: Collection[str] = ()
+    vaults: Mapping[str, Vault] = field(default_factory=dict)
+    our_holds: Mapping[str, str] = field(default_factory=dict)
+    may_extend: bool = True
+    may_hold: bool = True
+
+    def vault_of(self, point: RecoveryPoint) -> Vault:
+        """Return what is known of a point's vault."""
+        return self.vaults.get(point.vault_name, _OPEN)
+
+
+_OPEN = Vault()
+
+
+@dataclass(frozen=True)
+class DrillOrder:
+    """A recovery point to hand to a drill.
+
+    Attributes:
+        by: when the first of those that wait for it is lost to AWS's lifecycle; None: none is.
+        waiting: ARNs of the points that are about to be lost and stay until the verdict.
+    """
+
+    point: RecoveryPoint
+    by: dt.datetime | None
+    waiting: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the order as JSON-ready values."""
+        return {
+            "arn": self.point.arn,
+            "table_name": self.point.table_name,
+            "vault_name": self.point.vault_name,
+            "by": self.by.astimezone(dt.UTC).isoformat() if self.by else None,
+            "waiting": list(self.waiting),
+        }
+
+
+@dataclass(frozen=True)
+class Rescue:
+    """What keeps a point from AWS's lifecycle until the verdict: a later expiry, a legal hold, or only a person.
+
+    Attributes:
+        lost_at: when AWS deletes it if nothing is done.
+        lifecycle: for UpdateRecoveryPointLifecycle where the action is ``extend``: both numbers, where both are set.
+    """
+
+    point: RecoveryPoint
+    action: Literal["extend", "hold", "alarm"]
+    lost_at: dt.datetime
+    text: str
+    lifecycle: Mapping[str, int] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the rescue as JSON-ready values."""
+        return {
+            "arn": self.point.arn,
+            "table_name": self.point.table_name,
+            "vault_name": self.point.vault_name,
+            "action": self.action,
+            "lost_at": self.lost_at.astimezone(dt.UTC).isoformat(),
+            "lifecycle": dict(self.lifecycle) if self.lifecycle else None,
+            "text": self.text,
+        }
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What of one table is to be proven before it may be lost."""
+
+    awaiting: frozenset[str]
+    """ARNs of the points that may not be deleted before a verdict."""
+    drill: DrillOrder | None
+    rescues: tuple[Rescue, ...]
+
+
+def why_bad(point: RecoveryPoint, policy: KeepPolicy, around: Circumstances) -> str | None:
+    """Return why a point counts as bad; None if it does not."""
+    proof = around.verdicts.get(point.arn)
+    if proof is not None and proof.result is Result.FAILED:
+        return "It is known to be bad: its drill FAILED."
+    attempts = around.attempts.get(point.arn, 0)
+    if attempts >= policy.max_proof_attempts and (proof is None or proof.result is Result.UNPROVEN):
+        return f"It counts as bad: {attempts} drills brought no proof."
+    return None
+
+
+def awaiting_proof(
+    points: Sequence[RecoveryPoint], policy: KeepPolicy, around: Circumstances
+) -> tuple[RecoveryPoint, ...]:
+    """Return the points of one table, newest first, that can still be proven and that no newer proof replaces."""
+    usable = [point for point in points if point.status in USABLE_STATUSES]
+    newest = _newest_proof(usable, policy, around)
+    return tuple(
+        point
+        for point in usable
+        if (newest is None or point.created_at > newest)
+        and why_bad(point, policy, around) is None
+        and not _proven(point, policy, around, _PROOFS)
+    )
+
+
+def look_out(
+    points: Sequence[RecoveryPoint],
+    doomed: Collection[str],
+    policy: KeepPolicy,
+    around: Circumstances,
+    now: dt.datetime,
+) -> Outlook:
+    """Say what of one table is to be proven first.
+
+    Args:
+        points: of one table, newest first.
+        doomed: ARNs of what the keep rules would let go.
+        policy: the table's.
+        around: verdicts, attempts, locks, holds.
+        now: the moment of the plan (aware).
+    """
+    if not policy.prove_first:
+        return Outlook(frozenset(), None, ())
+    waiting = awaiting_proof(points, policy, around)
+    soon = now + (now - policy.prove_ahead.before(now, dt.UTC))
+    expiring = [
+        point for point in waiting if point.delete_at is not None and point.delete_at <= soon and not point.legal_holds
+    ]
+    lost = {point.arn for point in expiring} | {point.arn for point in waiting if point.arn in doomed}
+    if not lost:
+        return Outlook(frozenset(), None, ())
+    drill = None
+    if not any(point.arn in around.in_use for point in waiting):
+        # Where a restore of one of them runs, its verdict comes first.
+        by = min((point.delete_at for point in expiring if point.delete_at is not None), default=None)
+        drill = DrillOrder(waiting[0], by, tuple(point.arn for point in waiting if point.arn in lost))
+    until = soon + (soon - now)
+    return Outlook(frozenset(lost), drill, tuple(_rescue(point, until, around) for point in expiring))
+
+
+def lifecycle_until(point: RecoveryPoint, until: dt.datetime, vault: Vault) -> Mapping[str, int] | None:
+    """Return the lifecycle that keeps a point until a moment; None where the vault or AWS allows none.
+
+    Both numbers are in it where the point goes to cold storage: what is left out would be changed too.
+    https://docs.aws.amazon.com/aws-backup/latest/devguide/API_UpdateRecoveryPointLifecycle.html
+    """
+    days = max(1, math.ceil((until - point.created_at) / DAY), vault.min_days or 1)
+    cold = point.cold_after_days
+    if cold is not None:
+        days = max(days, cold + COLD_DAYS)
+    if vault.locked or days > min(vault.max_days or MAX_DAYS, MAX_DAYS):
+        return None
+    return {"MoveToColdStorageAfterDays": cold, "DeleteAfterDays": days} if cold else {"DeleteAfterDays": days}
+
+
+def _rescue(point: RecoveryPoint, until: dt.datetime, around: Circumstances) -> Rescue:
+    lost_at = point.delete_at or until
+    lifecycle = lifecycle_until(point, until, around.vault_of(point)) if around.may_extend else None
+    when = lost_at.astimezone(dt.UTC).isoformat(timespec="minutes")
+    if lifecycle is not None:
+        text = f"AWS deletes it on {when}, unproven: keep it for {lifecycle['DeleteAfterDays']} days."
+        return Rescue(point, "extend", lost_at, text, lifecycle)
+    if around.may_hold:
+        return Rescue(point, "hold", lost_at, f"AWS deletes it on {when}, unproven: hold it until the verdict.")
+    text = f"AWS deletes it on {when}, unproven, and nothing may be done about it: prove it, or copy it, before."
+    return Rescue(point, "alarm", lost_at, text)
+
+
+_PROOFS = (Result.PROVEN, Result.PROVEN_DRIFTING)
+
+
+def _proven(point: RecoveryPoint, policy: KeepPolicy, around: Circumstances, results: Collection[Result]) -> bool:
+    proof = around.verdicts.get(point.arn)
+    return proof is not None and proof.result in results and proof.depth.rank >= policy.min_depth.rank
+
+
+def _newest_proof(points: Sequence[RecoveryPoint], policy: KeepPolicy, around: Circumstances) -> dt.datetime | None:
+    """Return when the newest proven point was made; a drifting one counts where none is proven."""
+    for result in _PROOFS:
+        for point in points:
+            if _proven(point, policy, around, (result,)):
+                return point.created_at
+    return None

@@ -1,0 +1,163 @@
+"""What is proven before it is lost, and what keeps AWS's lifecycle from it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from recovery_retention.durations import Duration
+from recovery_retention.plan import Rule
+from recovery_retention.planner import CleanupPlan, plan_cleanup
+from recovery_retention.policy import KeepPolicy, PolicySet
+from recovery_retention.proving import Circumstances, Vault, lifecycle_until
+from recovery_retention.recovery_point import RecoveryPoint
+from restore_proof.verdict import Depth, Proof, Result
+
+NOW = dt.datetime(2026, 11, 30, 12, tzinfo=dt.UTC)
+POLICY = KeepPolicy(last=2, prove_ahead=Duration(days=3))
+PROVEN = Proof(Result.PROVEN)
+FAILED = Proof(Result.FAILED)
+
+
+def point(age: float, expires_in: float | None = None, **changes: Any) -> RecoveryPoint:
+    made = RecoveryPoint(
+        arn=str(age),
+        table_name="orders",
+        status="COMPLETED",
+        created_at=NOW - dt.timedelta(days=age),
+        managed=True,
+        vault_name="vault",
+        delete_at=None if expires_in is None else NOW + dt.timedelta(days=expires_in),
+    )
+    return replace(made, **changes)
+
+
+def planned(points: list[RecoveryPoint], policy: KeepPolicy = POLICY, **around: Any) -> CleanupPlan:
+    return plan_cleanup(points, PolicySet(policy), NOW, Circumstances(**around))
+
+
+def arns(decisions: Any) -> list[str]:
+    return [each.point.arn for each in decisions]
+
+
+class TestOwnDeletions:
+    POINTS = [point(age) for age in (1, 2, 3, 4)]
+
+    def test_without_any_proof_nothing_goes_and_the_newest_is_drilled(self) -> None:
+        made = planned(self.POINTS)
+        assert made.delete == ()
+        assert [each.point.arn for each in made.keep if Rule.PROVE_FIRST in each.rules] == ["3", "4"]
+        (drill,) = made.drills
+        assert (drill.point.arn, drill.by, drill.waiting) == ("1", None, ("3", "4"))
+        assert made.rescues == ()
+
+    @pytest.mark.parametrize("result", [Result.PROVEN, Result.PROVEN_DRIFTING])
+    def test_a_newer_proof_releases_the_older(self, result: Result) -> None:
+        made = planned(self.POINTS, verdicts={"1": Proof(result)})
+        assert (arns(made.delete), made.drills) == (["3", "4"], ())
+
+    def test_an_older_proof_does_not(self) -> None:
+        points = [*self.POINTS, point(5)]
+        made = planned(points, verdicts={"4": PROVEN})
+        assert (arns(made.delete), arns(made.drills)) == (["5"], ["1"])
+        assert made.drills[0].waiting == ("3",)
+
+    def test_a_shallow_proof_does_not(self) -> None:
+        shallow = {"1": Proof(Result.PROVEN, Depth.SAMPLED)}
+        assert arns(planned(self.POINTS, verdicts=shallow).drills) == ["1"]
+        enough = replace(POLICY, min_depth=Depth.SAMPLED)
+        assert planned(self.POINTS, enough, verdicts=shallow).drills == ()
+
+    def test_a_failed_one_is_bad_and_the_next_ones_turn_comes(self) -> None:
+        made = planned([*self.POINTS, point(5)], verdicts={"1": FAILED, "3": FAILED})
+        assert arns(made.drills) == ["2"]
+        assert arns(made.delete) == ["3"]
+        assert made.delete[0].approval == "It is known to be bad: its drill FAILED."
+
+    @pytest.mark.parametrize(("attempts", "drilled"), [(2, ["1"]), (3, ["2"])])
+    def test_so_many_attempts_make_it_bad(self, attempts: int, drilled: list[str]) -> None:
+        points = [*self.POINTS, point(5)]
+        made = planned(points, attempts={"1": attempts}, verdicts={"1": Proof(Result.UNPROVEN)})
+        assert arns(made.drills) == drilled
+
+    def test_all_bad_ones_are_for_a_person(self) -> None:
+        made = planned(self.POINTS, verdicts={each.arn: FAILED for each in self.POINTS})
+        assert (arns(made.delete), made.drills) == (["3", "4"], ())
+        assert all("FAILED" in (each.approval or "") for each in made.delete)
+
+    def test_while_a_drill_runs_no_other_is_ordered(self) -> None:
+        made = planned(self.POINTS, in_use={"2"})
+        assert (made.delete, made.drills) == ((), ())
+
+    def test_it_can_be_switched_off(self) -> None:
+        made = planned(self.POINTS, replace(POLICY, prove_first=False))
+        assert (arns(made.delete), made.drills) == (["3", "4"], ())
+
+    def test_where_nothing_is_about_to_be_lost_nothing_is_drilled(self) -> None:
+        assert planned(self.POINTS[:2]).drills == ()
+
+
+class TestLifecycle:
+    @pytest.mark.parametrize(("expires_in", "drilled"), [(-0.1, True), (3, True), (3.1, False), (None, False)])
+    def test_it_is_asked_for_in_time(self, expires_in: float | None, drilled: bool) -> None:
+        made = planned([point(1), point(33, expires_in)])
+        assert bool(made.drills) is drilled
+        assert bool(made.rescues) is drilled
+
+    def test_the_first_loss_is_the_date_to_be_ready_by(self) -> None:
+        made = planned([point(1), point(33, 2), point(34, 1)])
+        assert made.drills[0].by == NOW + dt.timedelta(days=1)
+        assert made.drills[0].waiting == ("33", "34")
+
+    def test_the_lifecycle_is_extended_with_both_numbers(self) -> None:
+        (rescue,) = planned([point(1), point(199, 1, cold_after_days=30)]).rescues
+        assert rescue.action == "extend"
+        assert rescue.lifecycle == {"MoveToColdStorageAfterDays": 30, "DeleteAfterDays": 205}
+        assert rescue.to_dict()["lost_at"] == "2026-12-01T12:00:00+00:00"
+
+    @pytest.mark.parametrize(
+        ("around", "action"),
+        [
+            ({}, "extend"),
+            ({"may_extend": False}, "hold"),
+            ({"vaults": {"vault": Vault(locked=True)}}, "hold"),
+            ({"vaults": {"vault": Vault(max_days=35)}}, "hold"),
+            ({"vaults": {"vault": Vault(max_days=39)}}, "extend"),
+            ({"vaults": {"vault": Vault(locked=True)}, "may_hold": False}, "alarm"),
+        ],
+    )
+    def test_what_is_allowed_is_done(self, around: dict[str, Any], action: str) -> None:
+        (rescue,) = planned([point(1), point(33, 1)], **around).rescues
+        assert rescue.action == action
+        assert "2026-12-01T12:00+00:00" in rescue.text
+
+    def test_what_a_hold_keeps_needs_no_rescue(self) -> None:
+        assert planned([point(1), point(33, 1, legal_holds=("ours",))]).rescues == ()
+
+    @pytest.mark.parametrize(
+        ("verdicts", "released"),
+        [({}, ()), ({"33": PROVEN}, ("h",)), ({"33": FAILED}, ("h",)), ({"1": PROVEN}, ("h",)), ({"40": PROVEN}, ())],
+    )
+    def test_our_hold_is_released_after_the_verdict(
+        self, verdicts: dict[str, Proof], released: tuple[str, ...]
+    ) -> None:
+        points = [point(1), point(33, 1, legal_holds=("h",)), point(40)]
+        assert planned(points, verdicts=verdicts, our_holds={"33": "h"}).releases == released
+
+    @pytest.mark.parametrize(
+        ("cold", "vault", "wanted"),
+        [
+            (None, Vault(), {"DeleteAfterDays": 10}),
+            (1, Vault(), {"MoveToColdStorageAfterDays": 1, "DeleteAfterDays": 91}),
+            (None, Vault(min_days=20), {"DeleteAfterDays": 20}),
+            (None, Vault(max_days=9), None),
+            (1, Vault(max_days=90), None),
+            (None, Vault(locked=True), None),
+        ],
+    )
+    def test_a_lifecycle_stays_within_bounds(self, cold: int | None, vault: Vault, wanted: Any) -> None:
+        until = NOW + dt.timedelta(days=4.5)
+        assert lifecycle_until(point(5, cold_after_days=cold), until, vault) == wanted
