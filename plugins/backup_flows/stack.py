@@ -26,7 +26,7 @@ class StackTrigger(AwsBaseWaiterTrigger):
     """Wait for a stack with botocore's own waiters.
 
     :param stack_name: name of the stack.
-    :param stack_waiter_name: ``stack_create_complete`` or ``stack_update_complete``.
+    :param stack_waiter_name: ``stack_create_complete``, ``stack_update_complete`` or ``stack_delete_complete``.
     """
 
     aws_hook_class = CloudFormationHook

@@ -119,3 +119,60 @@ class AwsClockTrigger(BaseTrigger):
                 yield TriggerEvent({"status": "success", "aws_time": now.isoformat()})
                 return
             await asyncio.sleep(min((until - now).total_seconds(), MAX_CLOCK_POLL_SECONDS))
+
+
+class RecoveryPointsGoneTrigger(BaseTrigger):
+    """Fire when recovery points are gone, or when it has waited long enough.
+
+    :param vaults: the vault of each recovery point, by ARN.
+    :param poll_seconds: time between looks; each look lists the vaults once, however many points there are.
+    :param give_up_after: seconds after which to fire in any case.
+    """
+
+    def __init__(
+        self,
+        *,
+        vaults: dict[str, str],
+        aws_conn_id: str,
+        region_name: str | None = None,
+        poll_seconds: float = 10.0,
+        give_up_after: float = 10_800.0,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.vaults = vaults
+        self.aws_conn_id = aws_conn_id
+        self.region_name = region_name
+        self.poll_seconds = poll_seconds
+        self.give_up_after = give_up_after
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return (
+            "backup_flows.triggers.RecoveryPointsGoneTrigger",
+            {
+                "vaults": self.vaults,
+                "aws_conn_id": self.aws_conn_id,
+                "region_name": self.region_name,
+                "poll_seconds": self.poll_seconds,
+                "give_up_after": self.give_up_after,
+            },
+        )
+
+    def _left(self) -> list[str]:
+        backup = client("backup", aws_conn_id=self.aws_conn_id, region_name=self.region_name)
+        pages = backup.get_paginator("list_recovery_points_by_backup_vault")
+        return [
+            point["RecoveryPointArn"]
+            for vault in sorted(set(self.vaults.values()))
+            for page in pages.paginate(BackupVaultName=vault)
+            for point in page["RecoveryPoints"]
+            if point["RecoveryPointArn"] in self.vaults
+        ]
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        began = time.monotonic()
+        while True:
+            left = await sync_to_async(self._left)()
+            if not left or time.monotonic() - began >= self.give_up_after:
+                yield TriggerEvent({"left": left})
+                return
+            await asyncio.sleep(self.poll_seconds)

@@ -15,6 +15,7 @@ from airflow.sdk import CronDataIntervalTimetable
 ROOT = Path(__file__).resolve().parents[2]
 DAG_IDS = {
     "backup_stack",
+    "backup_stack_teardown",
     "deny_delete_proof",
     "orders_backup_restore",
     "retention_cleanup",

@@ -23,6 +23,8 @@ from typing import Any, Final
 from moto.core.exceptions import ServiceException
 from moto.core.responses import BaseResponse
 
+from local_aws.moto_fixes import cfn_deletion
+
 _RESPONSES: Final = "moto.cloudformation.responses"
 _MARK: Final = "_local_aws_cfn_stacks"
 
@@ -58,6 +60,7 @@ def _mend(response: Any) -> None:
     if hasattr(response._validate_different_update, _MARK):
         return
     _refuse_unknown_types(parsing)
+    cfn_deletion.install(parsing)
     _keep_what_cannot_be_updated(parsing)
     _reach_every_reference(parsing)
     _compare_updates(response)
@@ -220,6 +223,7 @@ def _deletion(stock: Callable[..., None]) -> Callable[..., None]:
             self.status = "DELETE_FAILED"
             self.stack_status_reason = _reason("delete", error)
             self._add_stack_event("DELETE_FAILED", resource_status_reason=self.stack_status_reason)
+            self.output_map = type(self.output_map)(self.resource_map, {"Outputs": {}}, self.stack_id)
 
     return delete
 

@@ -785,6 +785,7 @@ def test_the_stack_names_what_it_made(orders_backup: Stacks) -> None:
         "VaultArn": f"arn:aws:backup:{REGION}:{ACCOUNT}:backup-vault:orders-vault",
         "BackupRoleArn": f"arn:aws:iam::{ACCOUNT}:role/{STACK}-AWSBackup-{REGION}",
         "ProbeVaultName": "orders-vault-probe",
+        "ProbeTableName": f"{STACK}-probe",
         "NotificationTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:{STACK}-notifications",
         "OperatorRoleArn": f"arn:aws:iam::{ACCOUNT}:role/{STACK}-operator-{REGION}",
         "RetentionRoleArn": f"arn:aws:iam::{ACCOUNT}:role/{STACK}-retention-{REGION}",

@@ -360,6 +360,7 @@ def deploy(clients: Callable[..., Any], **parameters: str) -> Flow:
         StackName="orders-backup",
         TemplateBody=(ROOT / "include" / "cloudformation" / "orders_backup.yaml").read_text(encoding="utf-8"),
         Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+        Tags=[{"Key": "managed-by", "Value": "dynamodb-backup-proof"}],
         Capabilities=["CAPABILITY_NAMED_IAM"],
     )
     resources = {

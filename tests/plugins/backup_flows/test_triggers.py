@@ -17,7 +17,12 @@ from botocore.awsrequest import AWSResponse
 
 from backup_flows.lease import LeaseStore
 from backup_flows.stack import StackTrigger
-from backup_flows.triggers import MAX_CLOCK_POLL_SECONDS, AwsClockTrigger, TableLeaseTrigger
+from backup_flows.triggers import (
+    MAX_CLOCK_POLL_SECONDS,
+    AwsClockTrigger,
+    RecoveryPointsGoneTrigger,
+    TableLeaseTrigger,
+)
 
 LEASES = "orders-backup-leases"
 RIVAL = "orders_backup_restore/earlier"
@@ -43,6 +48,16 @@ async def first_event(trigger: BaseTrigger) -> dict[str, Any]:
     ("kind", "arguments"),
     [
         (StackTrigger, STACK_ARGUMENTS),
+        (
+            RecoveryPointsGoneTrigger,
+            {
+                "vaults": {"arn:one": "orders-vault"},
+                "aws_conn_id": "other",
+                "region_name": "eu-west-1",
+                "poll_seconds": 2.5,
+                "give_up_after": 60.0,
+            },
+        ),
         (
             TableLeaseTrigger,
             {
