@@ -66,6 +66,7 @@ def _tagged(tagging: Any, tags: dict[str, str]) -> Iterable[Table]:
     pages = tagging.get_paginator("get_resources").paginate(
         ResourceTypeFilters=["dynamodb:table"],
         TagFilters=[{"Key": key, "Values": [value]} for key, value in sorted(tags.items())],
+        PaginationConfig={"PageSize": 100},
     )
     for page in pages:
         for found in page["ResourceTagMappingList"]:

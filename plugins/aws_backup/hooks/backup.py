@@ -31,6 +31,9 @@ PROTECTED_ERROR_CODES: Final = frozenset(
     }
 )
 
+# AWS sends a hundred entries or so unless more are asked for, and a thousand at most.
+LARGEST_PAGE: Final = 1000
+
 
 @contextmanager
 def clear_connection_errors() -> Iterator[None]:
@@ -210,7 +213,9 @@ class BackupHook(AwsBaseHook):
         :param filters: the call's own (``ByState``, ``ByResourceArn``, ``ByCreatedAfter``, ...).
         """
         with clear_connection_errors():
-            for page in self.client.get_paginator("list_backup_jobs").paginate(**_given(filters)):
+            for page in self.client.get_paginator("list_backup_jobs").paginate(
+                **_given(filters), PaginationConfig={"PageSize": LARGEST_PAGE}
+            ):
                 yield from map(dict, page.get("BackupJobs", []))
 
     # -- restore jobs
@@ -281,7 +286,9 @@ class BackupHook(AwsBaseHook):
         """
         paginator = self.client.get_paginator("list_recovery_points_by_backup_vault")
         with self._not_found(f"backup vault {vault}"):
-            for page in paginator.paginate(BackupVaultName=vault, **_given(filters)):
+            for page in paginator.paginate(
+                BackupVaultName=vault, **_given(filters), PaginationConfig={"PageSize": LARGEST_PAGE}
+            ):
                 yield from map(dict, page.get("RecoveryPoints", []))
 
     def get_recovery_point_tags(self, recovery_point_arn: str) -> dict[str, str]:
