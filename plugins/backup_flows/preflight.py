@@ -13,7 +13,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -58,11 +58,13 @@ class Concern:
 
     Attributes:
         sure: whether it is known to be wrong; if not, it could not be looked into.
+        vault: the vault that it concerns; None: all that the run does.
     """
 
     problem: str
     remedy: str
     sure: bool = True
+    vault: str | None = None
 
     def __str__(self) -> str:
         return f"{self.problem}: {self.remedy}."
@@ -130,20 +132,26 @@ def flight_of_tables(tables: Iterable[ProtectedTable], *, role_arn: str, stack_v
 def ensure_ready(clients: Callable[[str], Any], flight: Flight) -> None:
     """Look at everything that a run needs.
 
+    What concerns one vault of several does not stop a fleet's run: the tables of that vault fail by themselves and are
+    named, the others are backed up.
+
     Args:
         clients: returns a low-level client for a service name.
         flight: what the run is going to do.
 
     Raises:
-        PreflightError: something is surely wrong; tells all of it.
+        PreflightError: something is surely wrong for all that the run does; tells all of it.
     """
     concerns = list(find_concerns(clients, flight))
     for concern in concerns:
         if not concern.sure:
             log.warning("Could not be checked: %s", concern)
     sure = [concern for concern in concerns if concern.sure]
-    if sure:
+    concerned = {concern.vault for concern in sure}
+    if None in concerned or (sure and concerned >= set(flight.vaults)):
         raise PreflightError(sure)
+    for concern in sure:
+        log.error("Tables of vault %s will fail: %s", concern.vault, concern)
     log.info("Pre-flight: ready")
 
 
@@ -153,10 +161,10 @@ def find_concerns(clients: Callable[[str], Any], flight: Flight) -> Iterator[Con
     settings = clients("backup").describe_region_settings()
     advanced = bool(settings.get("ResourceTypeManagementPreference", {}).get(DYNAMODB, False))
     yield from check_opt_in(settings)
-    yield from check_kept(flight)
     yield from check_role(clients("iam"), flight, advanced=advanced)
     for vault, kept in flight.vaults.items():
-        yield from check_vault(clients, vault, kept)
+        for concern in (*check_kept(kept), *check_vault(clients, vault, kept)):
+            yield replace(concern, vault=vault)
     yield from check_targets(clients, flight)
 
 
@@ -172,12 +180,12 @@ def check_opt_in(settings: Mapping[str, Any]) -> Iterator[Concern]:
         )
 
 
-def check_kept(flight: Flight) -> Iterator[Concern]:
+def check_kept(rules: Iterable[Kept]) -> Iterator[Concern]:
     """Look whether windows and lifecycles are what AWS takes.
 
     https://docs.aws.amazon.com/aws-backup/latest/devguide/API_Lifecycle.html
     """
-    for kept in {kept.label: kept for rules in flight.vaults.values() for kept in rules}.values():
+    for kept in rules:
         start, completion = kept.start_minutes, kept.completion_minutes
         if start is not None and start < MIN_START_MINUTES:
             yield Concern(

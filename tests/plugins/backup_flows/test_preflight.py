@@ -151,7 +151,7 @@ def test_the_opt_in_switched_off_is_told(flow, flight):
     ],
 )
 def test_windows_and_lifecycles_that_aws_refuses_are_told(kept, words):
-    (concern,) = check_kept(Flight("role", {"vault": [replace(YEAR, **kept)], "other": [replace(YEAR, **kept)]}, []))
+    (concern,) = check_kept([replace(YEAR, **kept)])
     assert "the daily tier" in concern.problem
     assert words in concern.remedy
 
@@ -175,6 +175,15 @@ def test_retention_outside_the_vaults_lock_is_told(flow, flight, lock, lifecycle
 
 def test_a_vault_that_is_not_there_is_told(flow, flight):
     assert "backup vault none does not exist" in only(flow, replace(flight, vaults={"none": [YEAR]}))
+
+
+def test_one_bad_vault_of_several_does_not_stop_the_others(flow, flight):
+    both = replace(flight, vaults={**flight.vaults, "none": [YEAR]})
+    (concern,) = find_concerns(flow.clients, both)
+    assert (concern.vault, concern.sure) == ("none", True)
+    ensure_ready(flow.clients, both)
+    with pytest.raises(PreflightError, match="backup vault none"):
+        ensure_ready(flow.clients, replace(flight, vaults={"none": [YEAR]}))
 
 
 def test_a_vault_with_the_key_that_aws_gives_it_is_ready(flow, flight):
