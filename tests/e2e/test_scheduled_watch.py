@@ -82,3 +82,4 @@ def test_played_days_are_green_a_broken_one_is_red_and_the_past_is_honest(played
     (run,) = wait_until(filled, timeout=RUN_SECONDS, what="the backfill's run")
     assert played.wait_run(WATCH, run["dag_run_id"], timeout=RUN_SECONDS) == "success"
     assert counts(site, run["dag_run_id"])["NOT_EXPECTED"] >= 1
+    assert site.xcom(run["dag_run_id"], "watch", dag_id=WATCH)["period_start"] == f"{yesterday}T08:30:00+00:00"
