@@ -23,6 +23,7 @@ from local_aws.backup.plans_responses import PlansResponse
 from local_aws.backup.protection_responses import ProtectionResponse
 from local_aws.backup.recovery_points import RecoveryPoint
 from local_aws.backup.region_settings import OptInChange
+from local_aws.backup.reports_responses import ReportsResponse
 from local_aws.backup.restore_jobs import RestoreJob, RestoreRequest, normalise_metadata
 from local_aws.backup.restore_testing_responses import RestoreTestingResponse
 from local_aws.backup.states import RESOURCE_TYPE, BackupJobState, RestoreJobStatus
@@ -43,6 +44,7 @@ class BackupResponse(
     NotificationsResponse,
     PlansResponse,
     ProtectionResponse,
+    ReportsResponse,
     RestoreTestingResponse,
     BackupHandler,
 ):

@@ -100,7 +100,10 @@ _RESTORE_TESTING: Final = frozenset(
 )
 """Served by this package: restore testing."""
 
-OURS: Final = _PLANS | _PROTECTION | _RESTORE_TESTING | _VAULTS_JOBS_AND_POINTS
+_SUMMARIES: Final = frozenset({"ListBackupJobSummaries", "ListCopyJobSummaries", "ListRestoreJobSummaries"})
+"""Served by this package: counts of jobs."""
+
+OURS: Final = _PLANS | _PROTECTION | _RESTORE_TESTING | _SUMMARIES | _VAULTS_JOBS_AND_POINTS
 """Served by this package."""
 
 MOTOS: Final = frozenset(

@@ -9,7 +9,6 @@ _SCANS: Final = "Amazon GuardDuty, which scans recovery points for malware, is n
 _TIERING: Final = "Tiering concerns S3 recovery points only."
 _ACCESS_POINTS: Final = "Access points are ways into recovery points of other services than DynamoDB."
 _REPORTS: Final = "Report plans are kept, but no report is written."
-_SUMMARIES: Final = "Counts over many accounts and days for a console; ListBackupJobs and its like have the jobs."
 
 REASONS: Final = {
     "AssociateBackupVaultMpaApprovalTeam": _AIR_GAPPED,
@@ -32,13 +31,10 @@ REASONS: Final = {
     "ListBackupAccessPoints": _ACCESS_POINTS,
     "ListBackupAccessPointsByRecoveryPoint": _ACCESS_POINTS,
     "ListBackupAccessPointsByResource": _ACCESS_POINTS,
-    "ListBackupJobSummaries": _SUMMARIES,
-    "ListCopyJobSummaries": _SUMMARIES,
     "ListFrameworks": _AUDIT,
     "ListIndexedRecoveryPoints": _INDEXES,
     "ListReportJobs": _REPORTS,
     "ListRestoreAccessBackupVaults": _AIR_GAPPED,
-    "ListRestoreJobSummaries": _SUMMARIES,
     "ListScanJobSummaries": _SCANS,
     "ListScanJobs": _SCANS,
     "ListTieringConfigurations": _TIERING,

@@ -182,6 +182,8 @@ def _restores(world: World, point: dict[str, str]) -> None:
         lambda: world.call("ListRestoreJobsByProtectedResource", ResourceArn=TABLE_ARN),
     )
     world.call("GetRestoreJobMetadata", RestoreJobId=restore)
+    for kind in ("Backup", "Copy", "Restore"):
+        world.call(f"List{kind}JobSummaries", State="ANY", ResourceType="ANY")
 
 
 def _restore_testing(world: World, point: dict[str, str]) -> None:
