@@ -17,7 +17,10 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from backup_flows.protection_retention import BUILT_IN_RETENTION, RetentionPart, RetentionRun, keep_policy
 from backup_flows.schedules import DEFAULT_TIMEZONE, Schedule, parse_schedule
+from recovery_retention.plan import PolicyError
+from recovery_retention.policy import KeepPolicy
 
 TierName = Literal["12-hourly", "daily", "weekly", "monthly"]
 SelectedBy = Literal["arn", "name", "tag"]
@@ -51,7 +54,10 @@ BUILT_IN: Final[Mapping[str, Mapping[str, Any]]] = {
     "lifecycle": {"cold_after_days": None, "delete_after_days": 366},
     "targets": {"rpo_hours": None, "rto_minutes": 240},
     "proof": {"depth": "full"},
+    "retention": BUILT_IN_RETENTION,
 }
+
+BUILT_IN_KEEP: Final = keep_policy(BUILT_IN_RETENTION)
 
 _VAULT: Final = r"^[a-zA-Z0-9_-]{2,50}$"
 _TABLE: Final = r"^[a-zA-Z0-9_.-]{3,255}$"
@@ -107,6 +113,7 @@ class Settings(_Section):
     lifecycle: LifecyclePart = LifecyclePart()
     targets: TargetsPart = TargetsPart()
     proof: ProofPart = ProofPart()
+    retention: RetentionPart = RetentionPart()
 
 
 class TierEntry(Settings):
@@ -174,6 +181,7 @@ class ProtectionRule:
     Attributes:
         vault: the vault; None means that of the stack.
         depth: of the proof.
+        keep: what keeps its recovery points.
     """
 
     tier: TierName
@@ -187,6 +195,7 @@ class ProtectionRule:
     rpo: dt.timedelta
     rto: dt.timedelta
     depth: str
+    keep: KeepPolicy = BUILT_IN_KEEP
 
     def instants(self, start: dt.datetime, end: dt.datetime) -> list[dt.datetime]:
         """Return when it is due, from ``start`` on and before ``end`` (UTC)."""
@@ -235,6 +244,7 @@ class Protection(_Section):
     version: Literal[1]
     defaults: Settings = Settings()
     tiers: dict[TierName, TierEntry] = Field(default_factory=dict)
+    retention: RetentionRun = RetentionRun()
     tables: Annotated[tuple[TableEntry, ...], Field(min_length=1)]
 
     def rule(self, entry: TableEntry) -> ProtectionRule:
@@ -264,9 +274,18 @@ class Protection(_Section):
             rpo=period + start + completion if rpo_hours is None else dt.timedelta(hours=rpo_hours),
             rto=dt.timedelta(minutes=targets["rto_minutes"]),
             depth=_merged("proof", layers)["depth"],
+            keep=_keep(layers),
         )
         _check_rule(rule, period)
         return rule
+
+    def default_keep(self) -> KeepPolicy:
+        """Return what keeps the recovery points of tables that no entry fits, such as those of a dropped entry.
+
+        Raises:
+            ProtectionRuleError: the file's defaults do not go together.
+        """
+        return _keep([self.defaults])
 
     def select(self, tables: Iterable[Table]) -> list[ProtectedTable]:
         """Return those of some tables that are protected, in order of their names.
@@ -309,6 +328,13 @@ def _merged(section: str, layers: Iterable[Settings]) -> dict[str, Any]:
         if merged[name] is None:
             merged[name] = value
     return merged
+
+
+def _keep(layers: Iterable[Settings]) -> KeepPolicy:
+    try:
+        return keep_policy(_merged("retention", layers))
+    except PolicyError as error:
+        raise ProtectionRuleError("retention", str(error)) from error
 
 
 def _check_rule(rule: ProtectionRule, period: dt.timedelta) -> None:

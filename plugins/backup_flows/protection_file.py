@@ -14,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from backup_flows.protection import PROOF_DEPTHS, Protection, ProtectionRuleError
+from backup_flows.protection_retention import RETENTION_REMEDIES
 
 PROTECTION_FILE: Final = "include/protection.yaml"
 
@@ -118,6 +119,12 @@ def parse_protection(text: str, name: str = PROTECTION_FILE) -> Protection:
 
 
 def _check_entries(protection: Protection, tree: yaml.Node | None) -> Iterator[Problem]:
+    try:
+        protection.default_keep()
+    except ProtectionRuleError as error:
+        whole: Place = ("defaults", error.section)
+        yield Problem(_line(tree, whole), _path(whole), str(error))
+        return
     seen: dict[str, int] = {}
     for index, entry in enumerate(protection.tables):
         place: Place = ("tables", index)
@@ -151,7 +158,9 @@ def _explain(error: ValidationError, tree: yaml.Node | None) -> Iterator[Problem
         else:
             if found["type"] not in {"missing", "value_error"}:
                 message += f" (given: {found['input']!r:.60})"
-            remedy = next((_REMEDIES[str(part)] for part in reversed(place) if str(part) in _REMEDIES), "")
+            # Periods of retention are called like tiers.
+            remedies = {**_REMEDIES, **RETENTION_REMEDIES} if "retention" in place else _REMEDIES
+            remedy = next((remedies[str(part)] for part in reversed(place) if str(part) in remedies), "")
         yield Problem(_line(tree, place), _path(place), message, remedy or "see include/protection.yaml")
 
 

@@ -57,7 +57,17 @@ def test_the_file_of_the_project_is_good_and_protects_the_orders_daily():
             "36500",
         ),
         (HEAD + "    proof:\n      depth: sampled\n", 6, "tables[0].proof.depth", "`depth: full`"),
-        (HEAD + "    retention:\n      mode: apply\n", 5, "tables[0].retention", "correct its spelling"),
+        (HEAD + "    retention:\n      mode: apply\n", 6, "tables[0].retention.mode", "correct its spelling"),
+        (HEAD + "    retention:\n      daily: -2\n", 6, "tables[0].retention.daily", "-1 for all"),
+        (HEAD + "    retention:\n      daily: 1.5\n", 6, "tables[0].retention.daily", "whole number"),
+        (HEAD + "    retention:\n      within: 5 days\n", 6, "tables[0].retention.within", "such as 1y6m"),
+        (HEAD + "    retention:\n      min_age: 5\n", 6, "tables[0].retention.min_age", "such as 1y6m"),
+        (HEAD + "    retention:\n      floor: 0\n", 6, "tables[0].retention.floor", "from 1 on"),
+        (HEAD + "    retention:\n      min_depth: deep\n", 6, "tables[0].retention.min_depth", "choose full"),
+        (HEAD + "    retention:\n      tags: keep\n", 6, "tables[0].retention.tags", "give a list"),
+        (HEAD + "    retention:\n      dialy: 5\n", 6, "tables[0].retention.dialy", "correct its spelling"),
+        (HEAD + "retention: {mode: delete}\n", 5, "retention.mode", "preview (show only) or apply (delete)"),
+        (HEAD + "retention:\n  max_deletions: 0\n", 6, "retention.max_deletions", "from 1 to 500"),
         (HEAD + "tiers:\n  hourly: {}\n", 6, "tiers.hourly", "12-hourly, daily, weekly and monthly"),
         (HEAD + "tiers:\n  daily:\n    schedule: rate(1 day)\n", 6, "tiers.daily", "12-hourly"),
         (HEAD + "  - name: orders\n    tier: weekly\n", 5, "tables[1]", "drop one"),
@@ -84,6 +94,12 @@ def test_a_depth_that_is_not_there_yet_is_refused_by_name():
     [
         (HEAD + "    targets: {rpo_hours: 1}\n", 5, "tables[0].targets"),
         (HEAD + "tiers:\n  daily:\n    targets: {rpo_hours: 1}\n", 7, "tiers.daily.targets"),
+        (HEAD + "    retention: {timezone: Mars/Olympus}\n", 5, "tables[0].retention"),
+        (
+            HEAD + "    retention: {daily: 0, weekly: 0, monthly: 0, tags: [], min_age: 0d}\n",
+            5,
+            "tables[0].retention",
+        ),
         (HEAD + "defaults:\n  targets:\n    rpo_hours: 1\n", 6, "defaults.targets"),
     ],
 )
@@ -125,7 +141,7 @@ def test_the_error_travels_between_processes():
 
 
 def test_nothing_here_imports_airflow():
-    modules = "protection, protection_file, schedules, protected_tables"
+    modules = "protection, protection_file, protection_policies, protection_retention, schedules, protected_tables"
     code = f"import sys; from backup_flows import {modules}; print('airflow' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code],
