@@ -176,9 +176,9 @@ class TestBadEnds:
         run.lease(wait_seconds=0)
         run.before()
         run.start()
-        flow.dynamodb.delete_table(TableName="table-05")
         flow.wait(24 * 3600)
         run.wait()
+        flow.dynamodb.delete_table(TableName="table-05")
         run.bind()
         with pytest.raises(TablesFailedError, match=f"6 of {ALL}") as failed:
             run.sum_up()
