@@ -39,7 +39,7 @@ def skewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         aws_args=[f"--snapshot-skew={SKEW_SECONDS}", "--job-seconds=2", "--restore-seconds=2"],
         schedule=True,
     ) as stack:
-        deployed = stack.trigger_dag("backup_stack")
+        deployed = stack.trigger_dag("backup_stack", {"prove_protection": False})
         assert stack.wait_run("backup_stack", deployed, timeout=RUN_SECONDS) == "success"
         yield stack
 
