@@ -43,6 +43,10 @@ def test_protected_proved_and_torn_down(airflow):
     )
     run(airflow, "deny_delete_proof")
 
+    # The other DAGs, too, find all that they need in their role.
+    run(airflow, "table_backup", settle_seconds=0)
+    run(airflow, "retention_cleanup", dry_run=True)
+
     # A person is asked, and says no: nothing is deleted.
     teardown = "backup_stack_teardown"
     asked = airflow.trigger_dag(teardown, {})
