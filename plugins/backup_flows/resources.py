@@ -10,7 +10,7 @@ from typing import Any
 from airflow.sdk import get_current_context, task
 
 from backup_flows.as_of import as_of_date, run_key
-from backup_flows.aws import client, is_local
+from backup_flows.aws import AWS_CONN_ID, client, is_local
 from backup_flows.defaults import NO_RETRY
 from backup_flows.guards import ensure_settle_allowed
 from backup_flows.keys import restore_record_key
@@ -40,12 +40,20 @@ def look_up(stack_name: str) -> Resources:
     """Read the stack's resources and check that each is there.
 
     :raises AwsUnreachableError: nothing listens at the endpoint.
-    :raises MissingResourcesError: names all that is missing, and the DAG that makes it.
+    :raises MissingResourcesError: names all that is missing (be it the operator role), and the DAG that makes it.
     """
-    from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
+    from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 
     clients = functools.cache(client)
-    cloudformation = clients("cloudformation")
+    try:
+        cloudformation = clients("cloudformation")
+    except ClientError as error:
+        if error.operation_name != "AssumeRole":
+            raise
+        raise MissingResourcesError(
+            f"the connection {AWS_CONN_ID} can't take on its role: run the DAG {STACK_DAG_ID} first, which makes it, "
+            f"or correct role_arn and the role's trust. AWS said: {error}"
+        ) from None
     try:
         resources = read_resources(cloudformation, stack_name)
     except (EndpointConnectionError, ConnectTimeoutError):

@@ -5,6 +5,7 @@ import socket
 import traceback
 
 import pytest
+from botocore.exceptions import ClientError
 
 from backup_flows.guards import SettleTooShortError
 from backup_flows.resources import (
@@ -94,3 +95,16 @@ def test_a_settle_time_that_proves_nothing_is_refused_on_aws(flow, in_task, new_
     with pytest.raises(SettleTooShortError, match="at least 60"):
         in_task(preflight, new_context(settle_seconds=30))
     assert in_task(preflight, new_context(settle_seconds=60))["table"] == "orders"
+
+
+@pytest.mark.parametrize(
+    ("operation", "told"), [("AssumeRole", MissingResourcesError), ("DescribeStacks", ClientError)]
+)
+def test_before_there_is_a_role_the_dag_that_makes_it_is_named(monkeypatch, operation, told):
+    def refused(_service):
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no such role"}}, operation)
+
+    monkeypatch.setattr("backup_flows.resources.client", refused)
+    with pytest.raises(told, match="no such role") as error:
+        look_up("orders-backup")
+    assert ("run the DAG backup_stack first" in str(error.value)) == (told is MissingResourcesError)
