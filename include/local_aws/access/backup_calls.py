@@ -39,6 +39,7 @@ _ON_ONE_OF: Final = (
     ("BackupVaultName", "backup-vault:"),
     ("BackupPlanId", "backup-plan:"),
     ("LegalHoldId", "legal-hold:"),
+    ("ReportPlanName", "report-plan:"),
 )
 _NEW: Final = {
     "CreateBackupPlan": "backup-plan:",
@@ -53,6 +54,7 @@ _ON_NO_RESOURCE: Final = frozenset(
         "DescribeGlobalSettings",
         "DescribeProtectedResource",
         "DescribeRegionSettings",
+        "DescribeReportJob",
         "DescribeRestoreJob",
         "GetRestoreJobMetadata",
         "GetSupportedResourceTypes",
@@ -65,6 +67,7 @@ _ON_NO_RESOURCE: Final = frozenset(
         "ListLegalHolds",
         "ListProtectedResources",
         "ListRecoveryPointsByResource",
+        "ListReportJobs",
         "ListReportPlans",
         "ListRestoreJobs",
         "ListRestoreJobsByProtectedResource",

@@ -22,7 +22,7 @@ from local_aws.backup.exceptions import (
 )
 from local_aws.backup.models import BackupBackend
 from local_aws.backup.pagination import SortKey, paginate
-from local_aws.backup.served import OURS, SERVED
+from local_aws.backup.served import SERVED
 from local_aws.settings import SETTINGS
 
 Listed = TypeVar("Listed")
@@ -50,14 +50,13 @@ class BackupHandler(MotoBackupResponse):
                 raise UnknownOperation(self.method, self.path)
             if operation not in SERVED:
                 raise OperationNotServed(operation, _declared_errors(operation))
-            if operation in OURS:
-                self._parse()
+            self._parse()
         except BackupError as error:
             return self._refuse(error)
         timeline.catch_up_unless_ticking()
         status, headers, body = super().call_action()
         outbox.deliver_unless_couriered()
-        # moto's own operations name no type, and a server then calls their JSON a page of HTML.
+        # Where no type is named, a server calls JSON a page of HTML.
         headers.setdefault("Content-Type", "application/json")
         self._keep_back(operation, status)
         return status, headers, body
@@ -73,7 +72,7 @@ class BackupHandler(MotoBackupResponse):
         return str(service_model.protocol)
 
     def _parse(self) -> None:
-        # Off until here: moto's own plan operations read the raw body.
+        # Off until here: what is not served is refused unread.
         self.automated_parameter_parsing = True
         try:
             self.parse_parameters(self.normalized_request)

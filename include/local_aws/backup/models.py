@@ -31,6 +31,8 @@ from local_aws.backup.plans import BackupPlans
 from local_aws.backup.protected_resources import ProtectedResources
 from local_aws.backup.recovery_points import RecoveryPoints
 from local_aws.backup.region_settings import RegionSettings
+from local_aws.backup.report_jobs import ReportJobs
+from local_aws.backup.report_plans import ReportPlans
 from local_aws.backup.restore_jobs import RestoreJobs
 from local_aws.backup.restore_testing import RestoreTesting
 from local_aws.backup.restore_tests import RestoreTests
@@ -45,7 +47,7 @@ _BACKUP_ARN: Final = re.compile(r"arn:aws[a-z-]*:backup:.+")
 
 
 class BackupBackend(MotoBackupBackend):
-    """moto's report plans, and our plans, vaults, jobs and recovery points."""
+    """Our plans, vaults, jobs, recovery points and reports; of moto's, the tags."""
 
     vaults: dict[str, Vault]  # type: ignore[assignment]  # moto's, with our clock
 
@@ -62,6 +64,8 @@ class BackupBackend(MotoBackupBackend):
         self.restore_testing = RestoreTesting(self)
         self.restore_tests = RestoreTests(self)
         self.copy_jobs = CopyJobs(self)
+        self.report_plan_store = ReportPlans(self)
+        self.report_jobs = ReportJobs(self)
         self.global_settings = GlobalSettings(self)
         self.protected_resources = ProtectedResources(self)
         self.outbox = Outbox()
@@ -247,4 +251,4 @@ class BackupBackend(MotoBackupBackend):
         yield from (plan.arn for plan in self.backup_plans.existing())
         yield from (hold.arn for hold in self.legal_holds)
         yield from (plan.arn for plan in self.restore_testing)
-        yield from (plan.report_plan_arn for plan in self.report_plans.values())
+        yield from (plan.report_plan_arn for plan in self.report_plan_store.all())

@@ -100,23 +100,25 @@ _RESTORE_TESTING: Final = frozenset(
 )
 """Served by this package: restore testing."""
 
-_SUMMARIES: Final = frozenset({"ListBackupJobSummaries", "ListCopyJobSummaries", "ListRestoreJobSummaries"})
-"""Served by this package: counts of jobs."""
-
-OURS: Final = _PLANS | _PROTECTION | _RESTORE_TESTING | _SUMMARIES | _VAULTS_JOBS_AND_POINTS
-"""Served by this package."""
-
-MOTOS: Final = frozenset(
+_REPORTS: Final = frozenset(
     {
         "CreateReportPlan",
         "DeleteReportPlan",
+        "DescribeReportJob",
         "DescribeReportPlan",
+        "ListBackupJobSummaries",
+        "ListCopyJobSummaries",
+        "ListReportJobs",
         "ListReportPlans",
+        "ListRestoreJobSummaries",
+        "StartReportJob",
+        "UpdateReportPlan",
     }
 )
-"""Served by moto's own code, as it is: report plans are kept but make no reports."""
+"""Served by this package: counts of jobs, and reports about them."""
 
-SERVED: Final = OURS | MOTOS
+SERVED: Final = _PLANS | _PROTECTION | _REPORTS | _RESTORE_TESTING | _VAULTS_JOBS_AND_POINTS
+"""All that is served, all of it by this package."""
 
 ALWAYS_REFUSED: Final = frozenset({"DisassociateRecoveryPoint", "DisassociateRecoveryPointFromParent"})
 """Served, and refused as AWS refuses them: they are for recovery points that DynamoDB does not have."""

@@ -8,7 +8,6 @@ _INDEXES: Final = "AWS Backup has search indexes of EBS and S3 recovery points o
 _SCANS: Final = "Amazon GuardDuty, which scans recovery points for malware, is not here; it scans no tables."
 _TIERING: Final = "Tiering concerns S3 recovery points only."
 _ACCESS_POINTS: Final = "Access points are ways into recovery points of other services than DynamoDB."
-_REPORTS: Final = "Report plans are kept, but no report is written."
 
 REASONS: Final = {
     "AssociateBackupVaultMpaApprovalTeam": _AIR_GAPPED,
@@ -22,7 +21,6 @@ REASONS: Final = {
     "DeleteTieringConfiguration": _TIERING,
     "DescribeBackupAccessPoint": _ACCESS_POINTS,
     "DescribeFramework": _AUDIT,
-    "DescribeReportJob": _REPORTS,
     "DescribeScanJob": _SCANS,
     "DisassociateBackupVaultMpaApprovalTeam": _AIR_GAPPED,
     "GetPITRMalwareScanResults": _SCANS,
@@ -33,17 +31,14 @@ REASONS: Final = {
     "ListBackupAccessPointsByResource": _ACCESS_POINTS,
     "ListFrameworks": _AUDIT,
     "ListIndexedRecoveryPoints": _INDEXES,
-    "ListReportJobs": _REPORTS,
     "ListRestoreAccessBackupVaults": _AIR_GAPPED,
     "ListScanJobSummaries": _SCANS,
     "ListScanJobs": _SCANS,
     "ListTieringConfigurations": _TIERING,
     "RevokeRestoreAccessBackupVault": _AIR_GAPPED,
-    "StartReportJob": _REPORTS,
     "StartScanJob": _SCANS,
     "UpdateFramework": _AUDIT,
     "UpdateRecoveryPointIndexSettings": _INDEXES,
-    "UpdateReportPlan": _REPORTS,
     "UpdateTieringConfiguration": _TIERING,
 }
 """By operation; each of them answers that it is not served."""

@@ -10,7 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from local_aws import control, mock_aws
-from local_aws.backup.served import ALWAYS_REFUSED, MOTOS, SERVED
+from local_aws.backup.served import ALWAYS_REFUSED, SERVED
 from local_aws.conformance.judge import MODEL, Judge
 from local_aws.conformance.left_out import REASONS
 from local_aws.conformance.samples import input_of
@@ -106,6 +106,4 @@ def _finding(operation: str, judge: Judge, message: str | None) -> Finding:
         return Finding(operation, False, said and not faults, faults or REASONS.get(operation, ""))
     answered = operation in judge.passed or operation in ALWAYS_REFUSED
     remark = "No recovery point of a table allows it: refused, as on AWS." if operation in ALWAYS_REFUSED else ""
-    if operation in MOTOS:
-        remark = "By moto's own code: kept, but nothing is made of it."
     return Finding(operation, True, answered and not faults, faults or remark)

@@ -248,8 +248,12 @@ def _plans(world: World) -> None:
 
 
 def _reports(world: World) -> None:
-    report = {"ReportPlanName": "r", "ReportDeliveryChannel": {"S3BucketName": "reports"}}
+    name = {"ReportPlanName": "r"}
+    report = {**name, "ReportDeliveryChannel": {"S3BucketName": "reports"}}
     world.call("CreateReportPlan", **report, ReportSetting={"ReportTemplate": "BACKUP_JOB_REPORT"})
-    world.call("DescribeReportPlan", ReportPlanName="r")
+    job = world.call("StartReportJob", **name)["ReportJobId"]
+    world.watch(lambda: world.call("DescribeReportJob", ReportJobId=job), lambda: world.call("ListReportJobs"))
+    world.call("UpdateReportPlan", **report, ReportPlanDescription="d")
+    world.call("DescribeReportPlan", **name)
     world.call("ListReportPlans")
-    world.call("DeleteReportPlan", ReportPlanName="r")
+    world.call("DeleteReportPlan", **name)

@@ -297,23 +297,23 @@ def test_a_kept_back_reply_holds_nobody_else_up(server, backup, dynamodb):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "content_type", "text"),
+    ("method", "path", "content_type", "code", "text"),
     [
-        ("GET", "/nowhere/at/all", "application/json", "no operation"),
-        ("GET", "/", "application/json", "no operation"),
-        ("PATCH", "/backup-jobs", "application/json", "no operation"),
-        ("GET", "/scan/jobs", "application/json", "ListScanJobs is not served"),
-        ("GET", "/scan/jobs", "application/x-www-form-urlencoded", "not served"),
+        ("GET", "/nowhere/at/all", "application/json", "InvalidRequestException", "no operation"),
+        ("GET", "/", "application/json", "InvalidRequestException", "no operation"),
+        ("PATCH", "/backup-jobs", "application/json", "InvalidRequestException", "no operation"),
+        ("GET", "/scan/jobs", "application/json", "InvalidParameterValueException", "ListScanJobs is not served"),
+        ("GET", "/scan/jobs", "application/x-www-form-urlencoded", "InvalidRequestException", "not served"),
     ],
 )
-def test_whatever_aws_backup_does_not_serve_is_an_error_in_json(server, method, path, content_type, text):
+def test_whatever_aws_backup_does_not_serve_is_an_error_in_json(server, method, path, content_type, code, text):
     credential = "testing/20260101/us-east-1/backup/aws4_request"
     authorization = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=x"
     headers = {"Authorization": authorization, "Content-Type": content_type}
     status, replied, content = server.request(method, path, headers=headers)
     assert status == 400
     assert replied["Content-Type"] == "application/json"
-    assert replied["x-amzn-errortype"] == "InvalidRequestException"
+    assert replied["x-amzn-errortype"] == code
     assert text in json.loads(content)["Message"]
 
 
