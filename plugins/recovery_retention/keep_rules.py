@@ -19,7 +19,7 @@ Key = tuple[int, ...]
 
 def _hour(local: dt.datetime) -> Key:
     # An hour that the clock shows twice in autumn is two hours.
-    return *local.timetuple()[:4], local.fold
+    return local.year, local.month, local.day, local.hour, local.fold
 
 
 PERIOD_KEYS: Mapping[Period, Callable[[dt.datetime], Key]] = {
@@ -51,27 +51,11 @@ def choose(points: Sequence[RecoveryPoint], policy: KeepPolicy) -> Reasons:
     if not points:
         return found
     _choose_last(points, policy, found)
-    zone = policy.zone
     newest = points[0].created_at
-    _choose_within(points, policy.within, policy.within.before(newest, zone) if policy.within else None, found)
-    local: list[dt.datetime] | None = None
+    _choose_within(points, policy.within, policy.within.before(newest, policy.zone) if policy.within else None, found)
+    local: list[dt.datetime] = []
     for period in PERIODS:
-        count, duration = policy.count_of(period), policy.within_of(f"within_{period}")
-        if not count and not duration:
-            continue
-        local = local or [point.created_at.astimezone(zone) for point in points]
-        firsts = _first_of_each(points, local, period)
-        for number, (key, point) in enumerate(firsts):
-            if 0 <= count <= number:
-                break
-            text = f"It is the newest of {_NAMES[period](key)}, one of {_count(count)} {period} to keep."
-            found[point.arn].append(Reason(Rule(period), text))
-        if duration:
-            cutoff = duration.before(newest, zone)
-            for key, point in firsts:
-                if point.created_at > cutoff:
-                    text = f"It is the newest of {_NAMES[period](key)}, less than {duration} older than the newest."
-                    found[point.arn].append(Reason(Rule(f"within_{period}"), text))
+        _choose_periods(points, local, policy, period, found)
     _choose_tagged(points, policy, found)
     return found
 
@@ -91,14 +75,41 @@ def _choose_within(
         found[point.arn].append(Reason(Rule.WITHIN, f"It is less than {duration} older than the newest."))
 
 
-def _first_of_each(
-    points: Sequence[RecoveryPoint], local: Sequence[dt.datetime], period: Period
-) -> list[tuple[Key, RecoveryPoint]]:
-    key_of = PERIOD_KEYS[period]
-    firsts: dict[Key, RecoveryPoint] = {}
-    for point, moment in zip(points, local, strict=True):
-        firsts.setdefault(key_of(moment), point)
-    return list(firsts.items())
+def _choose_periods(
+    points: Sequence[RecoveryPoint], local: list[dt.datetime], policy: KeepPolicy, period: Period, found: Reasons
+) -> None:
+    """Choose the newest of so many periods, and of each one within a duration; look no further than needed.
+
+    Args:
+        points: of one table, newest first.
+        local: the wall clock's time of the first of them, as far as it is known; is continued as needed.
+        policy: whose rules are asked.
+        period: whose turn it is.
+        found: where the reasons go.
+    """
+    count, within = policy.count_of(period), policy.within_of(f"within_{period}")
+    rule, within_rule = Rule(period), Rule(f"within_{period}")
+    zone, key_of, name_of = policy.zone, PERIOD_KEYS[period], _NAMES[period]
+    cutoff = within.before(points[0].created_at, zone) if within else None
+    seen: set[Key] = set()
+    for index, point in enumerate(points):
+        counts = count < 0 or len(seen) < count
+        inside = cutoff is not None and point.created_at > cutoff
+        if not counts and not inside:
+            return
+        if index == len(local):
+            local.append(point.created_at.astimezone(zone))
+        key = key_of(local[index])
+        if key in seen:
+            continue
+        seen.add(key)
+        name = name_of(key)
+        if counts:
+            text = f"It is the newest of {name}, one of {_count(count)} {period} to keep."
+            found[point.arn].append(Reason(rule, text))
+        if inside:
+            text = f"It is the newest of {name}, less than {within} older than the newest."
+            found[point.arn].append(Reason(within_rule, text))
 
 
 def _choose_tagged(points: Sequence[RecoveryPoint], policy: KeepPolicy, found: Reasons) -> None:

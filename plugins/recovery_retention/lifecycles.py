@@ -23,6 +23,7 @@ _LENGTHS: Final[Mapping[Period, dt.timedelta]] = {
     "monthly": 31 * DAY,
     "yearly": 366 * DAY,
 }
+_PERIOD_RULES: Final = tuple((period, Rule(period), Rule(f"within_{period}")) for period in PERIODS)
 _PASSING: Final = frozenset(
     {Rule.FOREIGN, Rule.NOT_A_TABLE, Rule.IN_USE, Rule.PROVE_FIRST, Rule.INVENTORY, Rule.STATUS, Rule.YOUNG}
 )
@@ -109,9 +110,9 @@ def _wanted(decision: Decision, policy: KeepPolicy, now: dt.datetime, ahead: dt.
     forever = point.created_at + MAX_DAYS * DAY
     wanted: dict[Rule, dt.datetime] = {}
     rules = decision.rules - _PASSING
-    for period in PERIODS:
-        rule, within = Rule(period), Rule(f"within_{period}")
-        zone, key_of = policy.zone, PERIOD_KEYS[period]
+    zone = policy.zone
+    for period, rule, within in _PERIOD_RULES:
+        key_of = PERIOD_KEYS[period]
         if not rules & {rule, within} or key_of(point.created_at.astimezone(zone)) == key_of(now.astimezone(zone)):
             continue
         if rule in rules:

@@ -204,7 +204,8 @@ def distinct(recovery_points: Iterable[RecoveryPoint]) -> list[RecoveryPoint]:
     by_arn: dict[str, RecoveryPoint] = {}
     for point in recovery_points:
         # Pages that are fetched while points come and go may repeat one.
-        if by_arn.setdefault(point.arn, point) != point:
+        known = by_arn.setdefault(point.arn, point)
+        if known is not point and known != point:
             raise InventoryError(f"The inventory has two different recovery points with the ARN {point.arn}.")
     return list(by_arn.values())
 

@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recovery_retention.durations import Duration
 from recovery_retention.keep_rules import Reasons, choose
 from recovery_retention.plan import (
     DELETABLE_STATUSES,
@@ -100,24 +99,22 @@ def plan_cleanup(
     groups: dict[tuple[str, str], list[RecoveryPoint]] = defaultdict(list)
     for point in points:
         groups[point.vault_name, point.table_name].append(point)
-    keep: list[Decision] = []
-    delete: list[Decision] = []
-    blocked: list[Decision] = []
+    decided = _Decided({}, {}, {})
     drills: list[DrillOrder] = []
     rescues: list[Rescue] = []
     releases: set[str] = set()
     for (_, table_name), group in sorted(groups.items()):
         table = _Table(policies.of(table_name), around, now, alarms)
-        outlook = table.decide(group, keep, delete, blocked)
+        outlook = table.decide(group, decided)
         drills += [outlook.drill] if outlook.drill else []
         rescues += outlook.rescues
         releases |= table.releases(group)
     # A hold may be on several points; it is needed while any of them needs it.
     needed = {around.our_holds[rescue.point.arn] for rescue in rescues if rescue.point.arn in around.our_holds}
     return CleanupPlan(
-        keep=_sorted(keep),
-        delete=_sorted(delete),
-        blocked=_sorted(blocked),
+        keep=tuple(decided.keep[point.arn] for point in points if point.arn in decided.keep),
+        delete=tuple(decided.delete[point.arn] for point in points if point.arn in decided.delete),
+        blocked=tuple(decided.blocked[point.arn] for point in points if point.arn in decided.blocked),
         drills=tuple(drills),
         rescues=tuple(rescues),
         releases=tuple(sorted(releases - needed)),
@@ -125,8 +122,13 @@ def plan_cleanup(
     )
 
 
-def _sorted(decisions: list[Decision]) -> tuple[Decision, ...]:
-    return tuple(sorted(decisions, key=lambda decision: newest_first(decision.point)))
+@dataclass(frozen=True)
+class _Decided:
+    """Decisions by ARN."""
+
+    keep: dict[str, Decision]
+    delete: dict[str, Decision]
+    blocked: dict[str, Decision]
 
 
 @dataclass(frozen=True)
@@ -138,20 +140,14 @@ class _Table:
     now: dt.datetime
     alarms: Collection[str]
 
-    def decide(
-        self,
-        points: Sequence[RecoveryPoint],
-        keep: list[Decision],
-        delete: list[Decision],
-        blocked: list[Decision],
-    ) -> Outlook:
-        """Add a decision on every point to one of the lists; return what is to be proven first."""
+    def decide(self, points: Sequence[RecoveryPoint], decided: _Decided) -> Outlook:
+        """Decide on every point; return what is to be proven first."""
         ours: list[RecoveryPoint] = []
         for point in points:
             if (reason := self._untouchable(point)) is not None:
-                keep.append(Decision(point, (reason,)))
+                decided.keep[point.arn] = Decision(point, (reason,))
             elif point.status not in DELETABLE_STATUSES:
-                blocked.append(Decision(point, (status_reason(point),)))
+                decided.blocked[point.arn] = Decision(point, (status_reason(point),))
             else:
                 ours.append(point)
         kept = self._kept(ours)
@@ -166,11 +162,11 @@ class _Table:
             if not reasons and self.alarms:
                 reasons = [Reason(Rule.INVENTORY, f"Nothing is deleted on this inventory. {' '.join(self.alarms)}")]
             if reasons:
-                keep.append(Decision(point, tuple(reasons)))
+                decided.keep[point.arn] = Decision(point, tuple(reasons))
             elif (decision := self._blocked(point)) is not None:
-                blocked.append(decision)
+                decided.blocked[point.arn] = decision
             else:
-                delete.append(self._deletion(point))
+                decided.delete[point.arn] = self._deletion(point)
         return outlook
 
     def releases(self, points: Sequence[RecoveryPoint]) -> set[str]:
@@ -205,10 +201,11 @@ class _Table:
                 f"It is one of the {self.policy.keep_proven} newest that are {self.around.verdicts[point.arn].label}."
             )
             kept[point.arn].append(Reason(Rule.KEEP_PROVEN, text))
-        young_from = self.policy.min_age.before(self.now, self.policy.zone)
+        age = self.policy.min_age
+        young_from = age.before(self.now, self.policy.zone) if age else None
         for point in points:
-            if self.policy.min_age != Duration() and point.created_at >= young_from:
-                text = f"It is {age_text(point, self.now)} old; only what is older than {self.policy.min_age} goes."
+            if young_from is not None and point.created_at >= young_from:
+                text = f"It is {age_text(point, self.now)} old; only what is older than {age} goes."
                 kept[point.arn].append(Reason(Rule.YOUNG, text))
             if point.arn in self.around.in_use:
                 kept[point.arn].append(Reason(Rule.IN_USE, "A restore or a drill uses it."))

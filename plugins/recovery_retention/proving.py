@@ -138,8 +138,12 @@ def why_bad(point: RecoveryPoint, policy: KeepPolicy, around: Circumstances) -> 
     proof = around.verdicts.get(point.arn)
     if proof is not None and proof.result is Result.FAILED:
         return "It is known to be bad: its drill FAILED."
-    attempts = around.attempts.get(point.arn, 0)
-    if attempts >= policy.max_proof_attempts and (proof is None or proof.result is Result.UNPROVEN):
+    attempts = around.attempts.get(point.arn)
+    if (
+        attempts is not None
+        and attempts >= policy.max_proof_attempts
+        and (proof is None or proof.result is Result.UNPROVEN)
+    ):
         return f"It counts as bad: {attempts} drills brought no proof."
     return None
 
