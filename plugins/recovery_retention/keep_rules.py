@@ -69,10 +69,11 @@ def _choose_last(points: Sequence[RecoveryPoint], policy: KeepPolicy, found: Rea
 def _choose_within(
     points: Sequence[RecoveryPoint], duration: Duration, cutoff: dt.datetime | None, found: Reasons
 ) -> None:
+    text = f"It is less than {duration} older than the newest."
     for point in points:
         if cutoff is None or point.created_at <= cutoff != FIRST:
             return
-        found[point.arn].append(Reason(Rule.WITHIN, f"It is less than {duration} older than the newest."))
+        found[point.arn].append(Reason(Rule.WITHIN, text))
 
 
 def _choose_periods(
@@ -91,25 +92,26 @@ def _choose_periods(
     rule, within_rule = Rule(period), Rule(f"within_{period}")
     zone, key_of, name_of = policy.zone, PERIOD_KEYS[period], _NAMES[period]
     cutoff = within.before(points[0].created_at, zone) if within else None
+    counted, inner = f", one of {_count(count)} {period} to keep.", f", less than {within} older than the newest."
     seen: set[Key] = set()
+    number, last = 0, None
     for index, point in enumerate(points):
-        counts = count < 0 or len(seen) < count
+        counts = count < 0 or number < count
         inside = cutoff is not None and point.created_at > cutoff
         if not counts and not inside:
             return
         if index == len(local):
             local.append(point.created_at.astimezone(zone))
         key = key_of(local[index])
-        if key in seen:
+        if key == last or key in seen:
             continue
         seen.add(key)
-        name = name_of(key)
+        number, last = number + 1, key
+        text = f"It is the newest of {name_of(key)}"
         if counts:
-            text = f"It is the newest of {name}, one of {_count(count)} {period} to keep."
-            found[point.arn].append(Reason(rule, text))
+            found[point.arn].append(Reason(rule, text + counted))
         if inside:
-            text = f"It is the newest of {name}, less than {within} older than the newest."
-            found[point.arn].append(Reason(within_rule, text))
+            found[point.arn].append(Reason(within_rule, text + inner))
 
 
 def _choose_tagged(points: Sequence[RecoveryPoint], policy: KeepPolicy, found: Reasons) -> None:

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from recovery_retention.recovery_point import DYNAMODB, RecoveryPoint
 from restore_proof.verdict import Proof, Result
@@ -89,8 +89,7 @@ class RetentionPolicy:
             )
 
 
-@dataclass(frozen=True)
-class Reason:
+class Reason(NamedTuple):
     """One rule that applied to a recovery point, and what it found, as a sentence."""
 
     rule: Rule

@@ -186,8 +186,9 @@ class _Table:
     def _kept(self, points: Sequence[RecoveryPoint]) -> Reasons:
         kept = choose(points, self.policy)
         good = [point for point in usable(points) if why_bad(point, self.policy, self.around) is None]
-        if len(good) < len(points):
-            # What can't be restored, or is bad, never stands in for one that is good: both are chosen.
+        if len(good) < len(points) and not kept.keys() <= {point.arn for point in good}:
+            # What can't be restored, or is bad, never stands in for one that is good: both are chosen. Where no such
+            # point was chosen, the choice among the good ones would be the same.
             for arn, reasons in choose(good, self.policy).items():
                 known = {reason.rule for reason in kept.get(arn, ())}
                 kept[arn] += [reason for reason in reasons if reason.rule not in known]
@@ -235,11 +236,11 @@ class _Table:
         return None
 
     def _deletion(self, point: RecoveryPoint) -> Decision:
+        proof = self.around.verdicts.get(point.arn)
         reasons = [Reason(Rule.UNWANTED, f"It is {age_text(point, self.now)} old, and no rule keeps it.")]
         approval = why_bad(point, self.policy, self.around)
         if approval is not None:
             reasons.append(Reason(Rule.BAD, approval))
-        proof = self.around.verdicts.get(point.arn)
         if proof is not None and proof.result in (Result.PROVEN, Result.PROVEN_DRIFTING):
             approval = f"It is {proof.label}."
         return Decision(point, tuple(reasons), approval=approval)
