@@ -80,7 +80,7 @@ def server_url():
         yield line.split()[-1]
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
 
 @pytest.mark.timeout(400)
