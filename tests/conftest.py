@@ -36,7 +36,13 @@ settings.register_profile("project", deadline=None)
 settings.load_profile("project")
 
 COMPONENT_FOLDERS = ("tests/include/local_aws", "tests/plugins/backup_flows", "tests/dags")
-COMPONENT_FILES = ("tests/plugins/test_plugins_folder.py",)
+COMPONENT_FILES = (
+    "tests/plugins/test_plugins_folder.py",
+    "tests/plugins/dynamodb_bulk/test_killed_loads.py",
+    "tests/plugins/dynamodb_bulk/test_load_bad_days.py",
+    "tests/plugins/dynamodb_bulk/test_scan_bad_days.py",
+    "tests/plugins/dynamodb_bulk/test_shards.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
