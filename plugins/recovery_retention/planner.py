@@ -102,22 +102,22 @@ def plan_cleanup(
     decided = _Decided({}, {}, {})
     drills: list[DrillOrder] = []
     rescues: list[Rescue] = []
-    releases: set[str] = set()
+    needed: set[str] = set()
     for (_, table_name), group in sorted(groups.items()):
         table = _Table(policies.of(table_name), around, now, alarms)
         outlook = table.decide(group, decided)
         drills += [outlook.drill] if outlook.drill else []
         rescues += outlook.rescues
-        releases |= table.releases(group)
-    # A hold may be on several points; it is needed while any of them needs it.
-    needed = {around.our_holds[rescue.point.arn] for rescue in rescues if rescue.point.arn in around.our_holds}
+        needed |= table.needed_holds(group)
+    # A hold may be on several points, of several tables; it is needed while any of them needs it.
+    held = {around.our_holds[point.arn] for point in points if point.arn in around.our_holds}
     return CleanupPlan(
         keep=tuple(decided.keep[point.arn] for point in points if point.arn in decided.keep),
         delete=tuple(decided.delete[point.arn] for point in points if point.arn in decided.delete),
         blocked=tuple(decided.blocked[point.arn] for point in points if point.arn in decided.blocked),
         drills=tuple(drills),
         rescues=tuple(rescues),
-        releases=tuple(sorted(releases - needed)),
+        releases=tuple(sorted(held - needed)),
         alarms=tuple(alarms),
     )
 
@@ -169,14 +169,12 @@ class _Table:
                 decided.delete[point.arn] = self._deletion(point)
         return outlook
 
-    def releases(self, points: Sequence[RecoveryPoint]) -> set[str]:
-        """Return our holds on points that no longer await proof."""
-        held = [point for point in points if point.arn in self.around.our_holds]
-        if not held:
+    def needed_holds(self, points: Sequence[RecoveryPoint]) -> set[str]:
+        """Return our holds on points that still await proof."""
+        if not self.policy.prove_first or not any(point.arn in self.around.our_holds for point in points):
             return set()
-        waiting = {point.arn for point in awaiting_proof(points, self.policy, self.around)}
-        still = {self.around.our_holds[point.arn] for point in held if point.arn in waiting}
-        return {self.around.our_holds[point.arn] for point in held} - still
+        waiting = awaiting_proof(points, self.policy, self.around)
+        return {self.around.our_holds[point.arn] for point in waiting if point.arn in self.around.our_holds}
 
     def _untouchable(self, point: RecoveryPoint) -> Reason | None:
         if self.policy.manage == "all" and point.resource_type == DYNAMODB:

@@ -147,6 +147,13 @@ class TestLifecycle:
         points = [point(1), point(33, 1, legal_holds=("h",)), point(40)]
         assert planned(points, verdicts=verdicts, our_holds={"33": "h"}).releases == released
 
+    def test_a_hold_on_points_of_two_tables_stays_while_one_needs_it(self) -> None:
+        points = [point(1), point(33, 1, legal_holds=("h",)), point(34, 1, legal_holds=("h",), table_name="stock")]
+        holds = {"33": "h", "34": "h"}
+        assert planned(points, verdicts={"1": PROVEN}, our_holds=holds).releases == ()
+        assert planned(points, verdicts={"1": PROVEN, "34": PROVEN}, our_holds=holds).releases == ("h",)
+        assert planned(points, replace(POLICY, prove_first=False), our_holds=holds).releases == ("h",)
+
     @pytest.mark.parametrize(
         ("cold", "vault", "wanted"),
         [
