@@ -95,7 +95,8 @@ def poll_costs(stack: LocalStack, job_ids: Sequence[str]) -> None:
 
     def by_listing() -> int:
         seen, calls = 0, 0
-        for page in backup.get_paginator("list_backup_jobs").paginate():
+        # As the hook and the trigger ask: AWS sends a thousand entries a page at most.
+        for page in backup.get_paginator("list_backup_jobs").paginate(PaginationConfig={"PageSize": 1000}):
             calls += 1
             seen += len(page["BackupJobs"])
         if seen < len(job_ids):

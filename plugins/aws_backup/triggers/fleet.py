@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from aws_backup.exceptions import AwsBackupError
 from aws_backup.fleet import BackupJobFleet, listing_filters
-from aws_backup.hooks.backup import BackupHook
+from aws_backup.hooks.backup import LARGEST_PAGE, BackupHook
 from aws_backup.polling import NOT_FOUND_GRACE_SECONDS, Poller, PollPlan, error_code
 from aws_backup.states import StateKind
 from aws_backup.stopping import ask_to_stop_async
@@ -123,7 +123,9 @@ class BackupJobsCompletedTrigger(GivenUpMixin, BaseTrigger):
 
     async def _look(self, client: Any, poller: Poller) -> None:
         self._fleet.begin_round()
-        pages = client.get_paginator("list_backup_jobs").paginate(**listing_filters(self.created_after))
+        pages = client.get_paginator("list_backup_jobs").paginate(
+            **listing_filters(self.created_after), PaginationConfig={"PageSize": LARGEST_PAGE}
+        )
         async for page in pages:
             self._fleet.see(page.get("BackupJobs", []))
         if poller.waited < NOT_FOUND_GRACE_SECONDS:

@@ -67,7 +67,7 @@ def test_it_is_made_again_from_what_it_serialises():
 def test_calls_of_a_round_grow_with_pages_and_not_with_jobs(fake):
     ids = jobs(fake, 2500, "COMPLETED")
     assert run(BackupJobsCompletedTrigger(backup_job_ids=ids, **FAST)) == {"status": "success", "ended": 2500}
-    assert fake.count("ListBackupJobs") == 3
+    assert [request["MaxResults"] for request in fake.requests("ListBackupJobs")] == [1000] * 3
     assert fake.count("DescribeBackupJob") == 0
 
 
