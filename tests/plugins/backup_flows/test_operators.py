@@ -81,6 +81,7 @@ class TestLease:
             "region_name": None,
             "poll_seconds": 2.5,
             "lease_seconds": 900,
+            "give_up_after": None,
         }
         assert deferred.value.method_name == "try_again"
         assert deferred.value.timeout == dt.timedelta(seconds=3600)
