@@ -140,6 +140,13 @@ class TestLease:
         assert asyncio.run(first_event(trigger)) == {"status": "success", "owner": RIVAL}
         assert len(pauses) == 2
 
+    def test_one_that_may_give_up_wakes_the_task_although_the_lease_is_held(self, store, trigger, on_sleep):
+        store.try_acquire("orders", RIVAL, "2026-11-01", run_is_over=lambda _: False)
+        pauses = on_sleep(lambda _: None)
+        trigger.give_up_after = 0.0
+        assert asyncio.run(first_event(trigger)) == {"status": "waited", "owner": RIVAL}
+        assert pauses == []
+
     def test_it_lets_an_earlier_date_go_first(self, flow, store, trigger, on_sleep):
         store.show_up("orders", RIVAL, "2026-11-01")
 
