@@ -37,10 +37,10 @@ def stop_backup_job(client: Any, job_id: str, *, sleep: Callable[[float], None] 
     :param client: a boto3 backup client.
     :return: the last state seen, or None if AWS could not be asked.
     """
+    if not ask_to_stop(client, job_id):
+        return None
     state: str | None = None
     try:
-        client.stop_backup_job(BackupJobId=job_id)
-        log.info("Asked AWS to stop backup job %s.", job_id)
         for _ in range(WATCH_POLLS):
             state = str(client.describe_backup_job(BackupJobId=job_id)["State"])
             if _is_over(job_id, state):
@@ -57,10 +57,10 @@ async def stop_backup_job_async(
     client: Any, job_id: str, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> str | None:
     """As ``stop_backup_job``, with an aiobotocore client."""
+    if not await ask_to_stop_async(client, job_id):
+        return None
     state: str | None = None
     try:
-        await client.stop_backup_job(BackupJobId=job_id)
-        log.info("Asked AWS to stop backup job %s.", job_id)
         for _ in range(WATCH_POLLS):
             state = str((await client.describe_backup_job(BackupJobId=job_id))["State"])
             if _is_over(job_id, state):

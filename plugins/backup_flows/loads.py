@@ -15,8 +15,9 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import tempfile
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any, TypeVar
 
 from airflow.sdk import get_current_context, task
 from airflow.sdk.configuration import conf
@@ -125,7 +126,7 @@ def load_settings(*, max_reject_ratio: float, max_wcu: float | None, writers: in
 
 
 def make_job(
-    s3: Any, *, staged: dict[str, Any], table: str, bucket: str, prefix: str, fence: int, settings: Any = None
+    s3: Any, *, staged: dict[str, Any], table: str, bucket: str, prefix: str, fence: int, settings: Any
 ) -> Any:
     """Return what all steps of a load agree on, a :class:`dynamodb_bulk.shards.LoadJob`."""
     from dynamodb_bulk.schema import load_schema
@@ -138,57 +139,56 @@ def make_job(
         load_schema(project_file(SCHEMA_FILE)),
         source_name=staged["source"],
         store=FencedCheckpoints(S3Checkpoints(s3, bucket, prefix), fence),
-        **({"settings": settings} if settings is not None else {}),
+        settings=settings,
     )
 
 
-def load_order_file(
-    dynamodb: Any,
-    s3: Any,
-    *,
-    staged: dict[str, Any],
-    table: str,
-    rejects: tuple[str, str],
-    settings: Any,
-    checkpoint: CheckpointStore | None = None,
-) -> dict[str, Any]:
+def load_order_file(dynamodb: Any, s3: Any, *, job: Any, rejects: tuple[str, str]) -> dict[str, Any]:
     """Load a staged order file into a table; the refused rows go to the rejects file in S3.
 
+    :param job: see :func:`make_job`; its checkpoint lets the same call go on after it was killed.
     :param rejects: bucket and key of the rejects file; it is written only if rows were refused.
-    :param settings: a :class:`dynamodb_bulk.batches.LoadSettings`.
-    :param checkpoint: lets the same call go on after it was killed.
     :return: the load's report as plain JSON.
     :raises BadLoadError: too many rows were refused (nothing was written), or the file or the table is wrong.
     """
     from dynamodb_bulk.load import load_csv
-    from dynamodb_bulk.schema import load_schema
-    from dynamodb_bulk.sources import s3_source
 
     def do() -> Any:
-        with RejectsFile(s3, *rejects) as sink:
+        with rejects_file(s3, *rejects) as (sink, address):
             return load_csv(
                 dynamodb,
-                table,
-                s3_source(VersionedObject(s3, staged["version_id"]), staged["bucket"], staged["key"]),
-                load_schema(project_file(SCHEMA_FILE)),
-                source_name=staged["source"],
-                rejects=sink.file,
-                rejects_name=sink.address,
-                settings=settings,
-                progress=LoadMeter(table),
-                checkpoint=checkpoint,
+                job.table_name,
+                job.open_source,
+                job.schema,
+                source_name=job.source_name,
+                rejects=sink,
+                rejects_name=address,
+                settings=job.settings,
+                progress=LoadMeter(job.table_name),
+                checkpoint=job.store,
             )
 
-    return tell(anew_if_outdated(checkpoint, do))
+    with final_errors():
+        return tell(anew_if_outdated(job.store, do))
 
 
-def anew_if_outdated(checkpoint: CheckpointStore | None, do: Callable[[], T]) -> T:
+@contextmanager
+def final_errors() -> Iterator[None]:
+    """Turn what another try does not change into the error that Airflow does not retry.
+
+    :raises BadLoadError: for any of ``FINAL_LOAD_ERRORS``.
+    """
+    try:
+        yield
+    except FINAL_LOAD_ERRORS as error:
+        raise BadLoadError(str(error)) from error
+
+
+def anew_if_outdated(checkpoint: CheckpointStore, do: Callable[[], T]) -> T:
     """Do a step of a load; if its checkpoint is of a table that was made anew since, do it without."""
     try:
         return do()
     except CheckpointMismatchError as error:
-        if checkpoint is None:
-            raise
         log.warning("%s Starting anew.", error)
         checkpoint.clear()
         return do()
@@ -205,26 +205,19 @@ def tell(report: Any) -> dict[str, Any]:
     return content
 
 
-class RejectsFile:
-    """Collects the refused rows; they are in S3 when the block ends, also where the load failed: they tell why."""
+@contextmanager
+def rejects_file(s3: Any, bucket: str, key: str) -> Iterator[tuple[IO[bytes], str]]:
+    """Yield where the refused rows go, and its ``s3://`` address.
 
-    def __init__(self, s3: Any, bucket: str, key: str) -> None:
-        self._s3, self._bucket, self._key = s3, bucket, key
-        self.address = f"s3://{bucket}/{key}"
-
-    def __enter__(self) -> RejectsFile:
-        self.file = tempfile.TemporaryFile()
-        return self
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        with self.file:
-            if self.file.tell():
-                self.file.seek(0)
-                self._s3.upload_fileobj(
-                    self.file, self._bucket, self._key, ExtraArgs={"ContentType": "application/jsonl"}
-                )
-        if isinstance(error, FINAL_LOAD_ERRORS):
-            raise BadLoadError(str(error)) from error
+    They are in S3 when the block ends, also where the load failed: they tell why.
+    """
+    with tempfile.TemporaryFile() as sink:
+        try:
+            yield sink, f"s3://{bucket}/{key}"
+        finally:
+            if sink.tell():
+                sink.seek(0)
+                s3.upload_fileobj(sink, bucket, key, ExtraArgs={"ContentType": "application/jsonl"})
 
 
 class LoadMeter:
@@ -262,6 +255,11 @@ def _job(resources: dict[str, Any], staged: dict[str, Any], lease: dict[str, Any
     )
 
 
+def _rejects(resources: dict[str, Any]) -> tuple[str, str]:
+    """Return bucket and key of the rows that the run's load refuses."""
+    return resources["bucket"], rejects_key(resources["as_of"], resources["run_key"])
+
+
 @task(task_id="plan_load")
 def plan_load(resources: dict[str, Any], staged: dict[str, Any], lease: dict[str, Any]) -> list[int]:
     """Cut the staged file into shards, one mapped task each; none if ``load`` does it all by itself."""
@@ -271,12 +269,10 @@ def plan_load(resources: dict[str, Any], staged: dict[str, Any], lease: dict[str
         return []
     job = _job(resources, staged, lease)
     started = server_time(client("sts")).isoformat()
-    try:
+    with final_errors():
         count = anew_if_outdated(
             job.store, lambda: shards.plan_load(client("dynamodb"), job, shard_bytes=shard_bytes())
         )
-    except FINAL_LOAD_ERRORS as error:
-        raise BadLoadError(str(error)) from error
     job.store.put(_STARTED, started.encode())
     log.info("%s (%s bytes) is loaded in %s shards", staged["source"], staged["bytes"], count)
     return list(range(count))
@@ -303,8 +299,8 @@ def decide_load(resources: dict[str, Any], staged: dict[str, Any], lease: dict[s
     from dynamodb_bulk import shards
 
     job = _job(resources, staged, lease)
-    with RejectsFile(client("s3"), resources["bucket"], rejects_key(resources["as_of"], resources["run_key"])) as sink:
-        decision = shards.decide_load(job, rejects=sink.file, rejects_name=sink.address)
+    with final_errors(), rejects_file(client("s3"), *_rejects(resources)) as (sink, address):
+        decision = shards.decide_load(job, rejects=sink, rejects_name=address)
     log.info("%s items to write", sum(decision.to_write))
 
 
@@ -318,10 +314,8 @@ def write_shard(
     ensure_lease(lease)
     job = _job(resources, staged, lease, writers=min(len(planned), SHARDS_AT_ONCE))
     meter = LoadMeter(f"{resources['table']} shard {shard + 1} of {len(planned)}")
-    try:
+    with final_errors():
         written = shards.write_planned_shard(_writing_client(), job, shard, progress=meter)
-    except FINAL_LOAD_ERRORS as error:
-        raise BadLoadError(str(error)) from error
     log.info("Shard %s: %s items written, %s sent again", shard, written.written, written.resent)
 
 
@@ -340,22 +334,11 @@ def load(planned: list[int], resources: dict[str, Any], staged: dict[str, Any]) 
     """
     context = get_current_context()
     lease = ensure_run_holds_lease(context)
-    s3 = client("s3")
-    rejects = (resources["bucket"], rejects_key(resources["as_of"], resources["run_key"]))
-    job = _job(resources, staged, lease)
-    now = server_time(client("sts"))
+    job, rejects = _job(resources, staged, lease), _rejects(resources)
     if planned:
-        report = _account(job, rejects, now)
+        report = _account(job, rejects, server_time(client("sts")))
     else:
-        report = load_order_file(
-            _writing_client(),
-            s3,
-            staged=staged,
-            table=resources["table"],
-            rejects=rejects,
-            settings=job.settings,
-            checkpoint=job.store,
-        )
+        report = load_order_file(_writing_client(), client("s3"), job=job, rejects=rejects)
     report["ended_at"] = server_time(client("sts")).isoformat()
     report["shards"] = max(1, len(planned))
     context["outlet_events"][ORDERS_TABLE].extra = {

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Low
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from base64 import b64decode, b64encode
 from typing import Any, Protocol
 
@@ -35,15 +36,15 @@ class Transport(Protocol):
         ...
 
 
-class Patient:
+class Patient(ABC):
     """Repeats attempts; what an attempt is, is for the subclass to say."""
 
     def __init__(self, effects: Effects | None) -> None:
         self._effects = effects or Effects()
 
+    @abstractmethod
     def attempt(self, operation: str, body: bytes, *, timeout: float | None = None) -> bytes:
         """Call an operation once."""
-        raise NotImplementedError
 
     def call(self, operation: str, body: bytes, *, deadline: float | None = None) -> bytes:
         """Call an operation until it comes through, with full-jitter pauses between the attempts.

@@ -12,7 +12,7 @@ from backup_flows import loads
 from backup_flows.defaults import ORDERS_TABLE
 from backup_flows.lease import LeaseLostError
 from backup_flows.leasing import lease_table, release_lease
-from backup_flows.loads import BadLoadError, FencedCheckpoints, load, load_order_file, load_settings
+from backup_flows.loads import BadLoadError, FencedCheckpoints, load, load_order_file, load_settings, make_job
 from backup_flows.orders import VersionedObject, stage, stage_order_file
 from dynamodb_bulk.checkpoints import LocalCheckpoints
 
@@ -49,6 +49,13 @@ def stage_file(flow):
     return do
 
 
+def job_of(flow: Any, staged: dict[str, Any], *, table: str, settings: Any) -> Any:
+    """Return the load of a staged file, as one task does it."""
+    return make_job(
+        flow.s3, staged=staged, table=table, bucket=flow.bucket, prefix="loads/test/", fence=1, settings=settings
+    )
+
+
 @pytest.fixture
 def load_file(flow, order_file, stage_file):
     """Stage and load an order file of this content; return the report."""
@@ -57,10 +64,13 @@ def load_file(flow, order_file, stage_file):
         return load_order_file(
             flow.dynamodb,
             flow.s3,
-            staged=stage_file(order_file(content)),
-            table="orders",
+            job=job_of(
+                flow,
+                stage_file(order_file(content)),
+                table="orders",
+                settings=load_settings(max_reject_ratio=ratio, max_wcu=None),
+            ),
             rejects=(flow.bucket, REJECTS),
-            settings=load_settings(max_reject_ratio=ratio, max_wcu=None),
         )
 
     return do
@@ -162,10 +172,13 @@ class TestLoad:
             load_order_file(
                 flow.dynamodb,
                 flow.s3,
-                staged=stage_file(order_file(csv_of(row()))),
-                table="orders-backup-leases",
+                job=job_of(
+                    flow,
+                    stage_file(order_file(csv_of(row()))),
+                    table="orders-backup-leases",
+                    settings=load_settings(max_reject_ratio=0, max_wcu=None),
+                ),
                 rejects=(flow.bucket, REJECTS),
-                settings=load_settings(max_reject_ratio=0, max_wcu=None),
             )
 
     def test_a_run_loads_the_version_that_it_staged_itself(self, flow, order_file, stage_file):
@@ -175,10 +188,8 @@ class TestLoad:
         load_order_file(
             flow.dynamodb,
             flow.s3,
-            staged=own,
-            table="orders",
+            job=job_of(flow, own, table="orders", settings=load_settings(max_reject_ratio=0, max_wcu=None)),
             rejects=(flow.bucket, REJECTS),
-            settings=load_settings(max_reject_ratio=0, max_wcu=None),
         )
         assert sorted(flow.scan()) == [("own", "1")]
         pinned = VersionedObject(flow.s3, own["version_id"])
