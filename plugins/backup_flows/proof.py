@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
-import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from importlib import metadata
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from backup_flows import fingerprints
+from backup_flows.evidence import record_evidence, versions
 from backup_flows.fingerprints import Binding, Taken
-from backup_flows.keys import drill_verdict_key, evidence_prefix, settings_key, verdict_key
+from backup_flows.keys import evidence_prefix, settings_key
 from backup_flows.scan_parts import Part, merge_parts
 from backup_flows.store import get_bytes, put_bytes
 from dynamodb_bulk.compare import Comparison, judge
 from dynamodb_bulk.fingerprint import Fingerprint
-from restore_proof.evidence import DIFF_NAME, PACK_NAME, REPORT_NAME, Drill, Phase, make_evidence
+from restore_proof.evidence import DIFF_NAME, Drill, Phase
 from restore_proof.settings import (
     SettingsComparison,
     compare_settings,
@@ -31,17 +27,8 @@ from restore_proof.settings import (
 )
 from restore_proof.verdict import Subject, Verdict, fail_closed, verdict_from_comparison
 
-log = logging.getLogger(__name__)
-
 RESTORED = "restored."
 """Prefix of the restored table's fingerprint, beside the evidence."""
-MAX_CHAIN_TRIES = 20
-"""Parallel drills of one table that may move the head of its chain before this one gives up."""
-VERSIONED = ("apache-airflow", "apache-airflow-providers-amazon", "boto3")
-
-
-class ChainContentionError(RuntimeError):
-    """The head of a table's chain of evidence moved under every attempt to append to it."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +82,7 @@ class Findings:
     scans: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     comparison: Comparison | None = None
     settings: SettingsComparison | None = None
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what did the drill."""
-    return {name: metadata.version(name) for name in VERSIONED}
+    diff: Path | None = None
 
 
 def record_source_settings(dynamodb: Any, s3: Any, *, bucket: str, binding: Binding, now: dt.datetime) -> None:
@@ -122,14 +105,16 @@ def prove(dynamodb: Any, s3: Any, request: ProofRequest, *, clock: Callable[[], 
     started = clock()
     recorded: list[Verdict] = []
 
-    def validate() -> Verdict:
-        with tempfile.TemporaryDirectory() as folder:
-            return _validate(dynamodb, s3, request, found, Path(folder), clock=clock)
-
     def record(verdict: Verdict) -> None:
-        recorded.append(_record(s3, request, verdict, found, started=started, clock=clock))
+        recorded.append(_recorded(s3, request, verdict, found, started=started, now=clock()))
 
-    fail_closed(validate, subject=request.subject, record=record, clock=clock)
+    with tempfile.TemporaryDirectory() as folder:
+        fail_closed(
+            lambda: _validate(dynamodb, s3, request, found, Path(folder), clock=clock),
+            subject=request.subject,
+            record=record,
+            clock=clock,
+        )
     return recorded[-1]
 
 
@@ -155,7 +140,7 @@ def _validate(
     diff = folder / DIFF_NAME
     with diff.open("wb") as sink:
         found.comparison = judge(before, after, restored, manifests=manifests, diff_sink=sink)
-    s3.upload_file(str(diff), bucket, f"{request.prefix}{DIFF_NAME}")
+    found.diff = diff
     recorded = get_bytes(s3, bucket, settings_key(binding.table, binding.recovery_point_arn))
     alarms: tuple[str, ...] = ()
     if recorded is not None:
@@ -191,19 +176,9 @@ def _read_restored(
     )
 
 
-def _record(
-    s3: Any,
-    request: ProofRequest,
-    verdict: Verdict,
-    found: Findings,
-    *,
-    started: dt.datetime,
-    clock: Callable[[], dt.datetime],
+def _recorded(
+    s3: Any, request: ProofRequest, verdict: Verdict, found: Findings, *, started: dt.datetime, now: dt.datetime
 ) -> Verdict:
-    """Write evidence pack, report and verdict; append the pack to the table's chain."""
-    bucket = request.bucket
-    address = f"s3://{bucket}/{request.prefix}{REPORT_NAME}"
-    verdict = replace(verdict, evidence=address)
     drill = Drill(
         drill_id=request.drill_id,
         requested_by=request.requested_by,
@@ -222,85 +197,17 @@ def _record(
             **{f"scan {name}": dict(scan) for name, scan in found.scans.items() if scan},
         },
     )
-    head_key = f"evidence/{request.binding.table}/head.json"
-    for _ in range(MAX_CHAIN_TRIES):
-        head, condition = _read_head(s3, bucket, head_key)
-        evidence = make_evidence(
-            verdict,
-            drill,
-            written_at=clock(),
-            comparison=found.comparison,
-            fingerprints=found.fingerprints,
-            settings=found.settings,
-            previous_sha256=head.get("sha256"),
-        )
-        put_bytes(s3, bucket, f"{request.prefix}{PACK_NAME}", evidence.pack, content_type="application/json")
-        put_bytes(s3, bucket, f"{request.prefix}{REPORT_NAME}", evidence.report, content_type="text/html")
-        moved = {
-            "count": int(head.get("count", 0)) + 1,
-            "sha256": evidence.sha256,
-            "pack": f"{request.prefix}{PACK_NAME}",
-        }
-        if _move_head(s3, bucket, head_key, moved, condition):
-            break
-    else:
-        raise ChainContentionError(
-            f"s3://{bucket}/{head_key} changed under {MAX_CHAIN_TRIES} attempts to append to it; clear this task."
-        )
-    _record_verdict(s3, request, verdict)
-    log.info("Verdict on %s: %s", request.binding.recovery_point_arn, verdict.proof.label)
-    log.info("Report: %s", address)
-    return verdict
-
-
-def _record_verdict(s3: Any, request: ProofRequest, verdict: Verdict) -> None:
-    """Write the drill's verdict, and make it the one that holds.
-
-    A proof that crashed (it counted nothing) fails its drill, but tells nothing about the recovery point: it does
-    not take an earlier PROVEN away, or retention would give up a good point for a bad network.
-    """
-    table, arn = request.binding.table, request.binding.recovery_point_arn
-    body = verdict.to_json()
-    own = drill_verdict_key(table, arn, request.as_of, request.drill_id)
-    put_bytes(s3, request.bucket, own, body, content_type="application/json")
-    standing = read_verdict(s3, request.bucket, verdict_key(table, arn))
-    if standing is not None and standing.is_proven and not verdict.counts:
-        log.warning("The proof crashed; the verdict of %s, %s, holds", standing.decided_at, standing.proof.label)
-        return
-    put_bytes(s3, request.bucket, verdict_key(table, arn), body, content_type="application/json")
-
-
-def _read_head(s3: Any, bucket: str, key: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the head of the chain, and the condition under which it may be replaced."""
-    try:
-        answer = s3.get_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
-            return {}, {"IfNoneMatch": "*"}
-        raise
-    return json.loads(answer["Body"].read()), {"IfMatch": answer["ETag"]}
-
-
-def _move_head(s3: Any, bucket: str, key: str, head: dict[str, Any], condition: dict[str, str]) -> bool:
-    try:
-        s3.put_object(
-            Bucket=bucket,
-            Key=key,
-            Body=json.dumps(head, sort_keys=True).encode(),
-            ContentType="application/json",
-            **condition,
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] in {"PreconditionFailed", "ConditionalRequestConflict", "412"}:
-            return False
-        raise
-    return True
-
-
-def read_verdict(s3: Any, bucket: str, key: str) -> Verdict | None:
-    """Return a recorded verdict (:func:`backup_flows.keys.verdict_key`), or None if there is none."""
-    content = get_bytes(s3, bucket, key)
-    return Verdict.from_json(content) if content is not None else None
+    return record_evidence(
+        s3,
+        bucket=request.bucket,
+        verdict=verdict,
+        drill=drill,
+        written_at=now,
+        comparison=found.comparison,
+        fingerprints=found.fingerprints,
+        settings=found.settings,
+        diff=found.diff,
+    )
 
 
 def summary(verdict: Verdict, phases: Sequence[tuple[str, str, str]]) -> dict[str, Any]:

@@ -20,9 +20,10 @@ from backup_flows import fingerprints
 from backup_flows.as_of import utcnow
 from backup_flows.aws import AWS_CONN_ID, client
 from backup_flows.defaults import MAPPED_MAY_BE_SKIPPED, NO_RETRY, RESTORE_LIMIT, SCAN_LIMIT, VERDICT
+from backup_flows.evidence import read_verdict
 from backup_flows.fingerprints import Binding
 from backup_flows.keys import drill_verdict_key, evidence_prefix, restore_record_key
-from backup_flows.proof import RESTORED, ProofRequest, prove, read_verdict, summary
+from backup_flows.proof import RESTORED, ProofRequest, prove, summary
 from backup_flows.recovery_points import POLL_SECONDS, aws_clock, scan_part_bytes
 from backup_flows.scan_parts import PARTS_AT_ONCE, Part, plan_parts, record_unreadable, take_part
 from backup_flows.store import get_json, put_json

@@ -14,9 +14,9 @@ from backup_flows import fingerprints
 from backup_flows.as_of import run_as_of, utcnow
 from backup_flows.aws import AWS_CONN_ID, client, retention_conn_id
 from backup_flows.defaults import NO_RETRY
+from backup_flows.evidence import read_verdict
 from backup_flows.keys import StateKeyError, restore_record_key, verdict_key
 from backup_flows.operators import UNFINISHED_RUN_STATES
-from backup_flows.proof import read_verdict
 from backup_flows.resources import look_up
 from backup_flows.restores import delete_restored_table
 from backup_flows.store import get_json, put_json

@@ -12,9 +12,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from aws_backup.summaries import summarise_restore_job
-from backup_flows import proof
+from backup_flows import evidence, proof
+from backup_flows.evidence import ChainContentionError, read_verdict
 from backup_flows.keys import drill_verdict_key, verdict_key
-from backup_flows.proof import ChainContentionError, read_verdict, summary
+from backup_flows.proof import summary
 from recovery_retention.names import restored_table_name
 from restore_proof.evidence import first_broken_link, pack_schema, pack_sha256, read_pack
 from restore_proof.verdict import RestoreNotProvenError, Result
@@ -278,7 +279,7 @@ def test_a_head_that_never_rests_is_an_error_that_names_it(flow, restored):
     raced = RacedS3(flow.s3, rival, times=10**6)
     with pytest.raises(ChainContentionError, match=HEAD):
         proof.prove(flow.dynamodb, raced, flow.request(binding, plan, job), clock=flow.now)
-    assert raced.moves == proof.MAX_CHAIN_TRIES
+    assert raced.moves == evidence.MAX_CHAIN_TRIES
 
 
 def test_an_error_of_s3_is_not_taken_for_a_lost_race(flow, restored, monkeypatch):

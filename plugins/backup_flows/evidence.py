@@ -1,0 +1,147 @@
+"""Keep a drill's evidence in S3: its pack in the table's chain, the report, and the verdict.
+
+What a drill leaves does not depend on how it ended: one that never came to a proof is recorded in the same way.
+No Airflow import.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from backup_flows.keys import drill_verdict_key, evidence_prefix, verdict_key
+from backup_flows.store import get_bytes, put_bytes
+from dynamodb_bulk.compare import Comparison
+from dynamodb_bulk.fingerprint import Fingerprint
+from restore_proof.evidence import DIFF_NAME, PACK_NAME, REPORT_NAME, Drill, make_evidence
+from restore_proof.settings import SettingsComparison
+from restore_proof.verdict import Verdict
+
+log = logging.getLogger(__name__)
+
+MAX_CHAIN_TRIES = 20
+"""Parallel drills of one table that may move the head of its chain before this one gives up."""
+VERSIONED = ("apache-airflow", "apache-airflow-providers-amazon", "boto3")
+
+
+class ChainContentionError(RuntimeError):
+    """The head of a table's chain of evidence moved under every attempt to append to it."""
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what did the drill."""
+    return {name: metadata.version(name) for name in VERSIONED}
+
+
+def record_evidence(
+    s3: Any,
+    *,
+    bucket: str,
+    verdict: Verdict,
+    drill: Drill,
+    written_at: dt.datetime,
+    comparison: Comparison | None = None,
+    fingerprints: Mapping[str, Fingerprint] | None = None,
+    settings: SettingsComparison | None = None,
+    diff: Path | None = None,
+) -> Verdict:
+    """Write evidence pack, report, differences and verdict; append the pack to the table's chain.
+
+    :param verdict: what the drill came to; its subject says what was restored, and for which date.
+    :param drill: what was done.
+    :param written_at: now (aware).
+    :param comparison: what the verdict rests on; None if nothing was compared.
+    :param fingerprints: those that were taken, by name.
+    :param settings: what came of comparing the settings, if that was done.
+    :param diff: a local file of every difference, one line of JSON each.
+    :return: the verdict as it is kept, with the report's address.
+    :raises ChainContentionError: other drills of the table won every race for the chain's head.
+    """
+    subject = verdict.subject
+    prefix = evidence_prefix(subject.table_name, subject.as_of, drill.drill_id)
+    verdict = replace(verdict, evidence=f"s3://{bucket}/{prefix}{REPORT_NAME}")
+    if diff is not None:
+        s3.upload_file(str(diff), bucket, f"{prefix}{DIFF_NAME}")
+    head_key = f"evidence/{subject.table_name}/head.json"
+    for _ in range(MAX_CHAIN_TRIES):
+        head, condition = _read_head(s3, bucket, head_key)
+        evidence = make_evidence(
+            verdict,
+            drill,
+            written_at=written_at,
+            comparison=comparison,
+            fingerprints=fingerprints,
+            settings=settings,
+            previous_sha256=head.get("sha256"),
+        )
+        put_bytes(s3, bucket, f"{prefix}{PACK_NAME}", evidence.pack, content_type="application/json")
+        put_bytes(s3, bucket, f"{prefix}{REPORT_NAME}", evidence.report, content_type="text/html")
+        moved = {"count": int(head.get("count", 0)) + 1, "sha256": evidence.sha256, "pack": f"{prefix}{PACK_NAME}"}
+        if _move_head(s3, bucket, head_key, moved, condition):
+            break
+    else:
+        raise ChainContentionError(
+            f"s3://{bucket}/{head_key} changed under {MAX_CHAIN_TRIES} attempts to append to it; clear this task."
+        )
+    record_verdict(s3, bucket=bucket, verdict=verdict, drill_id=drill.drill_id)
+    log.info("Verdict on %s: %s", subject.recovery_point_arn, verdict.proof.label)
+    log.info("Report: %s", verdict.evidence)
+    return verdict
+
+
+def record_verdict(s3: Any, *, bucket: str, verdict: Verdict, drill_id: str) -> None:
+    """Write the drill's verdict, and make it the one that holds.
+
+    A proof that crashed (it counted nothing) fails its drill, but tells nothing about the recovery point: it does
+    not take an earlier PROVEN away, or retention would give up a good point for a bad network.
+    """
+    table, arn = verdict.subject.table_name, verdict.subject.recovery_point_arn
+    body = verdict.to_json()
+    own = drill_verdict_key(table, arn, verdict.subject.as_of, drill_id)
+    put_bytes(s3, bucket, own, body, content_type="application/json")
+    standing = read_verdict(s3, bucket, verdict_key(table, arn))
+    if standing is not None and standing.is_proven and not verdict.counts:
+        log.warning("The proof crashed; the verdict of %s, %s, holds", standing.decided_at, standing.proof.label)
+        return
+    put_bytes(s3, bucket, verdict_key(table, arn), body, content_type="application/json")
+
+
+def read_verdict(s3: Any, bucket: str, key: str) -> Verdict | None:
+    """Return a recorded verdict (:func:`backup_flows.keys.verdict_key`), or None if there is none."""
+    content = get_bytes(s3, bucket, key)
+    return Verdict.from_json(content) if content is not None else None
+
+
+def _read_head(s3: Any, bucket: str, key: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the head of the chain, and the condition under which it may be replaced."""
+    try:
+        answer = s3.get_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+            return {}, {"IfNoneMatch": "*"}
+        raise
+    return json.loads(answer["Body"].read()), {"IfMatch": answer["ETag"]}
+
+
+def _move_head(s3: Any, bucket: str, key: str, head: dict[str, Any], condition: dict[str, str]) -> bool:
+    try:
+        s3.put_object(
+            Bucket=bucket,
+            Key=key,
+            Body=json.dumps(head, sort_keys=True).encode(),
+            ContentType="application/json",
+            **condition,
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"PreconditionFailed", "ConditionalRequestConflict", "412"}:
+            return False
+        raise
+    return True
