@@ -46,6 +46,9 @@ NO_RETRY: dict[str, Any] = {"retries": 0}
 ORDERS_TABLE = Asset(name="orders_table", uri="dynamodb-table://orders", group="backup")
 RECOVERY_POINT = Asset(name="orders_recovery_point", uri="aws-backup://orders/recovery-point", group="backup")
 VERDICT = Asset(name="orders_verdict", uri="aws-backup://orders/verdict", group="backup")
+DRILL_REQUEST = Asset(name="drill_request", uri="aws-backup://drill-request", group="backup")
+"""One event per recovery point that is to be proven before it is lost: ``recovery_point_arn``, ``table``, ``vault``,
+``reason`` and ``lost_at`` (ISO 8601; null: only our own cleanup waits for it) in the event's extra."""
 
 
 def deadline(limit: dt.timedelta) -> DeadlineAlert:
