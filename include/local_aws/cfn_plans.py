@@ -13,7 +13,8 @@ from moto.core.common_models import CloudFormationModel
 from local_aws.backup.models import BackupBackend
 from local_aws.backup.plans import Plan
 from local_aws.backup.selections import Selection
-from local_aws.moto_fixes.cfn_properties import as_bool, refuse_unserved
+from local_aws.moto_fixes.cfn_models import AddedType, attribute
+from local_aws.moto_fixes.cfn_properties import as_bool, refuse_unserved, replace_tags
 from local_aws.moto_fixes.cfn_stacks import TemplateError
 
 _PLAN_TYPE: Final = "AWS::Backup::BackupPlan"
@@ -41,12 +42,15 @@ _WINDOWS: Final = ("CompletionWindowMinutes", "StartWindowMinutes")
 _OPT_IN: Final = "OptInToArchiveForSupportedResources"
 
 
-class BackupPlan(CloudFormationModel):
+class BackupPlan(AddedType, CloudFormationModel):
     """AWS::Backup::BackupPlan.
 
     See
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-backup-backupplan.html.
     """
+
+    TYPE = _PLAN_TYPE
+    ATTRIBUTES = frozenset({"BackupPlanArn", "BackupPlanId", "VersionId"})
 
     def __init__(self, plan: Plan, properties: Mapping[str, Any]) -> None:
         self.plan = plan
@@ -56,18 +60,6 @@ class BackupPlan(CloudFormationModel):
     def physical_resource_id(self) -> str:
         return self.plan.plan_id
 
-    @staticmethod
-    def cloudformation_name_type() -> str:
-        return ""
-
-    @staticmethod
-    def cloudformation_type() -> str:
-        return _PLAN_TYPE
-
-    @classmethod
-    def has_cfn_attr(cls, attr: str) -> bool:
-        return attr in ("BackupPlanArn", "BackupPlanId", "VersionId")
-
     def get_cfn_attribute(self, attribute_name: str) -> str:
         """Return what Fn::GetAtt asks for."""
         values = {
@@ -75,10 +67,7 @@ class BackupPlan(CloudFormationModel):
             "BackupPlanId": self.plan.plan_id,
             "VersionId": self.plan.current.version_id,
         }
-        return _attribute(_PLAN_TYPE, values, attribute_name)
-
-    def is_created(self) -> bool:
-        return True
+        return attribute(values, attribute_name, owner=_PLAN_TYPE)
 
     @classmethod
     def create_from_cloudformation_json(
@@ -110,11 +99,7 @@ class BackupPlan(CloudFormationModel):
         document = _plan_document(properties)
         if document != _plan_document(before):  # else all that would change is the version
             backend.backup_plans.update(plan.plan_id, document)
-        tags: Mapping[str, str] = properties.get("BackupPlanTags", {})
-        if gone := sorted(set(before.get("BackupPlanTags", {})) - set(tags)):
-            backend.untag_resource(plan.arn, gone)
-        if tags:
-            backend.tag_resource(plan.arn, dict(tags))
+        replace_tags(backend, plan.arn, before.get("BackupPlanTags", {}), properties.get("BackupPlanTags", {}))
         return cls(plan, properties)
 
     @classmethod
@@ -130,12 +115,15 @@ class BackupPlan(CloudFormationModel):
             plans.delete(resource_name)
 
 
-class BackupSelection(CloudFormationModel):
+class BackupSelection(AddedType, CloudFormationModel):
     """AWS::Backup::BackupSelection.
 
     See
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-backup-backupselection.html.
     """
+
+    TYPE = _SELECTION_TYPE
+    ATTRIBUTES = frozenset({"BackupPlanId", "Id", "SelectionId"})
 
     def __init__(self, plan_id: str, selection: Selection, properties: Mapping[str, Any]) -> None:
         self.plan_id = plan_id
@@ -146,26 +134,11 @@ class BackupSelection(CloudFormationModel):
     def physical_resource_id(self) -> str:
         return self.selection.selection_id
 
-    @staticmethod
-    def cloudformation_name_type() -> str:
-        return ""
-
-    @staticmethod
-    def cloudformation_type() -> str:
-        return _SELECTION_TYPE
-
-    @classmethod
-    def has_cfn_attr(cls, attr: str) -> bool:
-        return attr in ("BackupPlanId", "Id", "SelectionId")
-
     def get_cfn_attribute(self, attribute_name: str) -> str:
         """Return what Fn::GetAtt asks for."""
         selection_id = self.selection.selection_id
         values = {"BackupPlanId": self.plan_id, "Id": selection_id, "SelectionId": selection_id}
-        return _attribute(_SELECTION_TYPE, values, attribute_name)
-
-    def is_created(self) -> bool:
-        return True
+        return attribute(values, attribute_name, owner=_SELECTION_TYPE)
 
     @classmethod
     def create_from_cloudformation_json(
@@ -217,12 +190,6 @@ class BackupSelection(CloudFormationModel):
 
 def _backend(account_id: str, region_name: str) -> BackupBackend:
     return cast("BackupBackend", backup_backends[account_id][region_name])
-
-
-def _attribute(resource_type: str, values: Mapping[str, str], name: str) -> str:
-    if name not in values:
-        raise TemplateError(f"Template error: {resource_type} does not support attribute type {name} in Fn::GetAtt")
-    return values[name]
 
 
 def _required(resource_type: str, properties: Mapping[str, Any], name: str) -> Any:

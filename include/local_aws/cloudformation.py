@@ -17,7 +17,8 @@ from moto.core.common_models import CloudFormationModel
 from local_aws import storage
 from local_aws.cfn_plans import BackupPlan, BackupSelection
 from local_aws.moto_fixes import cfn_identities, cfn_keys, cfn_roles, cfn_stacks, cfn_tables, cfn_topics
-from local_aws.moto_fixes.cfn_properties import refuse_unserved, same_name, undone_on_failure
+from local_aws.moto_fixes.cfn_models import AddedType, attribute
+from local_aws.moto_fixes.cfn_properties import refuse_unserved, replace_tags, same_name, undone_on_failure
 from local_aws.moto_fixes.cfn_stacks import TemplateError
 
 _TYPE: Final = "AWS::Backup::BackupVault"
@@ -26,12 +27,16 @@ _SERVED: Final = frozenset(
 )
 
 
-class BackupVault(CloudFormationModel):
+class BackupVault(AddedType, CloudFormationModel):
     """AWS::Backup::BackupVault.
 
     See
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-backup-backupvault.html.
     """
+
+    TYPE = _TYPE
+    NAME_PROPERTY = "BackupVaultName"
+    ATTRIBUTES = frozenset({"BackupVaultArn", "BackupVaultName"})
 
     def __init__(self, vault: Any, properties: Mapping[str, Any]) -> None:
         self.name: str = vault.backup_vault_name
@@ -42,28 +47,10 @@ class BackupVault(CloudFormationModel):
     def physical_resource_id(self) -> str:
         return self.name
 
-    @staticmethod
-    def cloudformation_name_type() -> str:
-        return "BackupVaultName"
-
-    @staticmethod
-    def cloudformation_type() -> str:
-        return _TYPE
-
-    @classmethod
-    def has_cfn_attr(cls, attr: str) -> bool:
-        return attr in ("BackupVaultArn", "BackupVaultName")
-
     def get_cfn_attribute(self, attribute_name: str) -> str:
         """Return what Fn::GetAtt asks for."""
-        if not self.has_cfn_attr(attribute_name):
-            raise TemplateError(
-                f"Template error: resource {self.name} does not support attribute type {attribute_name} in Fn::GetAtt"
-            )
-        return self.arn if attribute_name == "BackupVaultArn" else self.name
-
-    def is_created(self) -> bool:
-        return True
+        values = {"BackupVaultArn": self.arn, "BackupVaultName": self.name}
+        return attribute(values, attribute_name, owner=f"resource {self.name}")
 
     @classmethod
     def create_from_cloudformation_json(
@@ -142,11 +129,7 @@ def install() -> None:
 
 def _apply(backend: Any, name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     arn = backend.describe_backup_vault(name).backup_vault_arn
-    tags: Mapping[str, str] = after.get("BackupVaultTags", {})
-    if gone := sorted(set(before.get("BackupVaultTags", {})) - set(tags)):
-        backend.untag_resource(arn, gone)
-    if tags:
-        backend.tag_resource(arn, dict(tags))
+    replace_tags(backend, arn, before.get("BackupVaultTags", {}), after.get("BackupVaultTags", {}))
     _apply_lock(backend, name, before.get("LockConfiguration"), after.get("LockConfiguration"))
     _apply_access_policy(backend, name, before.get("AccessPolicy"), after.get("AccessPolicy"))
     _apply_notifications(backend, name, before.get("Notifications"), after.get("Notifications"))

@@ -20,6 +20,7 @@ from moto.s3.exceptions import BucketNotEmpty
 from moto.s3.models import FakeBucket, S3Backend, s3_backends
 from moto.utilities.utils import get_partition
 
+from local_aws.moto_fixes.cfn_models import AddedType
 from local_aws.moto_fixes.cfn_properties import as_bool, refuse_unserved, same_name, undone_on_failure
 
 _BUCKET: Final = "AWS::S3::Bucket"
@@ -41,12 +42,14 @@ _SECURE_TRANSPORT: Final = "aws:securetransport"
 _MARK: Final = "_local_aws_storage"
 
 
-class BucketPolicy(CloudFormationModel):
+class BucketPolicy(AddedType, CloudFormationModel):
     """AWS::S3::BucketPolicy: the one policy of a bucket.
 
     See
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-s3-bucketpolicy.html.
     """
+
+    TYPE = _POLICY
 
     def __init__(self, bucket_name: str) -> None:
         self.bucket_name = bucket_name
@@ -54,21 +57,6 @@ class BucketPolicy(CloudFormationModel):
     @property
     def physical_resource_id(self) -> str:
         return self.bucket_name
-
-    @staticmethod
-    def cloudformation_name_type() -> str:
-        return ""
-
-    @staticmethod
-    def cloudformation_type() -> str:
-        return _POLICY
-
-    @classmethod
-    def has_cfn_attr(cls, attr: str) -> bool:
-        return False
-
-    def is_created(self) -> bool:
-        return True
 
     @classmethod
     def create_from_cloudformation_json(

@@ -14,6 +14,7 @@ from moto.iam.models import Group as IamGroup
 from moto.iam.models import IAMBackend, ManagedPolicy, iam_backends
 from moto.utilities.utils import get_partition
 
+from local_aws.moto_fixes.cfn_models import AddedType, attribute
 from local_aws.moto_fixes.cfn_properties import refuse_unserved, same_name, undone_on_failure
 from local_aws.moto_fixes.cfn_stacks import TemplateError
 
@@ -26,8 +27,12 @@ _MAX_VERSIONS: Final = 5
 _MARK: Final = "_local_aws_cfn_identities"
 
 
-class Group(CloudFormationModel):
+class Group(AddedType, CloudFormationModel):
     """AWS::IAM::Group."""
+
+    TYPE = _GROUP
+    NAME_PROPERTY = "GroupName"
+    ATTRIBUTES = frozenset({"Arn"})
 
     def __init__(self, group: IamGroup) -> None:
         self.name = group.name
@@ -37,28 +42,9 @@ class Group(CloudFormationModel):
     def physical_resource_id(self) -> str:
         return self.name
 
-    @staticmethod
-    def cloudformation_name_type() -> str:
-        return "GroupName"
-
-    @staticmethod
-    def cloudformation_type() -> str:
-        return _GROUP
-
-    @classmethod
-    def has_cfn_attr(cls, attr: str) -> bool:
-        return attr == "Arn"
-
     def get_cfn_attribute(self, attribute_name: str) -> str:
         """Return what Fn::GetAtt asks for."""
-        if not self.has_cfn_attr(attribute_name):
-            raise TemplateError(
-                f"Template error: resource {self.name} does not support attribute type {attribute_name} in Fn::GetAtt"
-            )
-        return str(self.arn)
-
-    def is_created(self) -> bool:
-        return True
+        return attribute({"Arn": str(self.arn)}, attribute_name, owner=f"resource {self.name}")
 
     @classmethod
     def create_from_cloudformation_json(

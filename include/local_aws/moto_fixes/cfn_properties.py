@@ -1,6 +1,6 @@
 """What the CloudFormation cures share: reading properties, and refusing those that would be ignored."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,3 +39,11 @@ def undone_on_failure(undo: Callable[[], object]) -> Iterator[None]:
     except Exception:
         undo()
         raise
+
+
+def replace_tags(backend: Any, arn: str, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """Give a resource the tags that a template says now, and take those away that it said before."""
+    if gone := sorted(set(before) - set(after)):
+        backend.untag_resource(arn, gone)
+    if after:
+        backend.tag_resource(arn, dict(after))

@@ -10,6 +10,7 @@ from typing import Any, Final
 from moto.core.common_models import CloudFormationModel
 from moto.sns.models import SNSBackend, Topic, sns_backends
 
+from local_aws.moto_fixes.cfn_models import AddedType
 from local_aws.moto_fixes.cfn_properties import refuse_unserved, same_name
 
 _TYPE: Final = "AWS::SNS::TopicPolicy"
@@ -18,8 +19,10 @@ _TOPIC_SERVED: Final = frozenset({"DisplayName", "Subscription", "TopicName"})
 _MARK: Final = "_local_aws_cfn_topics"
 
 
-class TopicPolicy(CloudFormationModel):
+class TopicPolicy(AddedType, CloudFormationModel):
     """AWS::SNS::TopicPolicy: one policy for some topics."""
+
+    TYPE = _TYPE
 
     def __init__(self, resource_name: str, topics: Iterable[str]) -> None:
         self.name = resource_name
@@ -28,21 +31,6 @@ class TopicPolicy(CloudFormationModel):
     @property
     def physical_resource_id(self) -> str:
         return self.name
-
-    @staticmethod
-    def cloudformation_name_type() -> str:
-        return ""
-
-    @staticmethod
-    def cloudformation_type() -> str:
-        return _TYPE
-
-    @classmethod
-    def has_cfn_attr(cls, attr: str) -> bool:
-        return False
-
-    def is_created(self) -> bool:
-        return True
 
     @classmethod
     def create_from_cloudformation_json(
