@@ -115,10 +115,6 @@ class FleetState:
         """Return the tables of the run."""
         return [FleetTable(**entry) for entry in self.get("tables.json", written_by="choose_tables")["tables"]]
 
-    def table(self, name: str) -> FleetTable:
-        """Return one table of the run."""
-        return next(table for table in self.tables() if table.name == name)
-
     def gathered(self, name: str, shards: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         """Return the documents of all shards as one; what a shard did not write is left out."""
         found: dict[str, Any] = {}

@@ -251,17 +251,17 @@ def of_table(resources: Mapping[str, Any], table: FleetTable) -> dict[str, Any]:
     return {**resources, "table": table.name, "table_arn": table.arn, "vault": table.vault}
 
 
-def _usable(state: FleetState, names: Sequence[str]) -> dict[str, FleetTable]:
-    """Return those of some tables that the run holds."""
+def _held_tables(
+    state: FleetState, names: Sequence[str], resources: Mapping[str, Any], context: Any
+) -> tuple[dict[str, FleetTable], Callable[[str], None]]:
+    """Return those of some tables that the run holds, and what makes sure that it still holds one."""
     leases = state.get("leases.json", written_by="acquire_leases")
     tables = {table.name: table for table in state.tables()}
-    return {name: tables[name] for name in names if "error" not in leases[name]}
-
-
-def _ensure_lease(state: FleetState, resources: Mapping[str, Any], context: Any) -> Callable[[str], None]:
-    leases = state.get("leases.json", written_by="acquire_leases")
     store = LeaseStore(client("dynamodb"), str(resources["lease_table"]), clock=utcnow, lease_seconds=lease_seconds())
-    return lambda name: store.ensure_held(name, lease_owner(context), leases[name]["fence"])
+    return (
+        {name: tables[name] for name in names if "error" not in leases[name]},
+        lambda name: store.ensure_held(name, lease_owner(context), leases[name]["fence"]),
+    )
 
 
 @task(task_id="fingerprint_before", max_active_tis_per_dagrun=SHARDS_AT_ONCE, execution_timeout=SCAN_LIMIT)
@@ -270,8 +270,7 @@ def fingerprint_before(shard: dict[str, Any], resources: dict[str, Any]) -> dict
     context = get_current_context()
     with reused_clients():
         state = state_of(resources)
-        tables = _usable(state, shard["tables"])
-        ensure_lease = _ensure_lease(state, resources, context)
+        tables, ensure_lease = _held_tables(state, shard["tables"], resources, context)
 
         def take(name: str) -> dict[str, Any]:
             ensure_lease(name)
@@ -369,8 +368,7 @@ def bind_recovery_points(shard: dict[str, Any], resources: dict[str, Any]) -> di
     events = context["outlet_events"][RECOVERY_POINTS]
     with reused_clients():
         state = state_of(resources)
-        tables = _usable(state, shard["tables"])
-        ensure_lease = _ensure_lease(state, resources, context)
+        tables, ensure_lease = _held_tables(state, shard["tables"], resources, context)
         before = state.find(f"before/{shard['index']:02d}.json") or {}
         ended = state.get("ended.json", written_by="wait_for_jobs")
         ready = [name for name in tables if "error" not in ended.get(name, {"error": ""})]

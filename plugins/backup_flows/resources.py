@@ -14,7 +14,7 @@ from backup_flows.aws import AWS_CONN_ID, client, is_local
 from backup_flows.defaults import NO_RETRY
 from backup_flows.guards import ensure_settle_allowed
 from backup_flows.keys import restore_record_key
-from backup_flows.preflight import Flight, Kept, ensure_ready
+from backup_flows.preflight import Flight, Kept, check_opt_in, ensure_ready
 from backup_flows.stack import (
     STACK_DAG_ID,
     MissingResourcesError,
@@ -81,11 +81,8 @@ def ensure_opted_in(backup: Any) -> None:
     :raises BackupNotOptedInError: the service opt-in for DynamoDB is off.
     """
     settings = backup.describe_region_settings()
-    if settings["ResourceTypeOptInPreference"].get("DynamoDB") is False:
-        raise BackupNotOptedInError(
-            "AWS Backup's service opt-in for DynamoDB is off in this Region: switch it on under AWS Backup > "
-            "Settings > Service opt-in (or UpdateRegionSettings with DynamoDB: true)."
-        )
+    for concern in check_opt_in(settings):
+        raise BackupNotOptedInError(str(concern))
     if not settings.get("ResourceTypeManagementPreference", {}).get("DynamoDB", False):
         log.warning(
             "Advanced DynamoDB backup is off in this Region: recovery points get no tags, no cold storage, and "
