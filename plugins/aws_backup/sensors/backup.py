@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import time
 from abc import abstractmethod
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 from airflow.providers.amazon.aws.utils import validate_execute_complete_event
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
-from airflow.sdk import PokeReturnValue, conf, timezone
+from airflow.sdk import PokeReturnValue, timezone
 from botocore.exceptions import BotoCoreError, ClientError
 
 from aws_backup.exceptions import AwsBackupError, error_from_event, final
-from aws_backup.hooks.backup import BackupHook
 from aws_backup.links.backup import BackupJobLink, BackupRecoveryPointLink, BackupRestoreJobLink
 from aws_backup.polling import MAX_TRANSIENT_ERRORS, Poller, PollPlan
+from aws_backup.sensors.base import BackupDeferringSensor
 from aws_backup.states import Outcome, classify
 from aws_backup.stopping import stop_backup_job
 from aws_backup.summaries import SUMMARISERS, JobSummary
@@ -36,26 +33,11 @@ if TYPE_CHECKING:
 SINGLE_POLL = PollPlan(delay=0, max_delay=0, max_attempts=2)
 
 
-class BackupBaseSensor(AwsBaseSensor[BackupHook]):
-    """Common to all sensors here: wait deferred, poking or rescheduled, by one rule.
+class BackupBaseSensor(BackupDeferringSensor):
+    """Common to the sensors here that wait for one job or recovery point: a poke judges it as the trigger does."""
 
-    :param deferrable: wait in the triggerer. (default: the option ``[operators] default_deferrable``)
-    :param max_poke_interval: seconds between polls at most when deferred; they start at ``poke_interval`` and
-        grow by half each time. (default: the larger of 120 and ``poke_interval``)
-    """
-
-    aws_hook_class = BackupHook
-
-    def __init__(
-        self,
-        *,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        max_poke_interval: float | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.deferrable = deferrable
-        self.max_poke_interval = max_poke_interval
         self._transient_errors = 0
         self._first_poke: float | None = None
 
@@ -72,27 +54,7 @@ class BackupBaseSensor(AwsBaseSensor[BackupHook]):
         """Look once, then wait; a job that has ended already needs no triggerer."""
         self._validate()
         self._persist_link(context)
-        if not self.deferrable:
-            return super().execute(context)
-        result = self.poke(context)
-        if isinstance(result, PokeReturnValue):
-            return result.xcom_value
-        delay = max(float(self.poke_interval), 0.1)
-        max_delay = max(delay, 120.0) if self.max_poke_interval is None else self.max_poke_interval
-        return self.defer(
-            trigger=self._trigger(
-                waiter_delay=delay,
-                waiter_max_delay=max_delay,
-                # The sensor's timeout ends the wait; these are enough polls never to end before it.
-                waiter_max_attempts=math.ceil(self.timeout / delay) + 1,
-                aws_conn_id=self.aws_conn_id,
-                region_name=self.region_name,
-                verify=self.verify,
-                botocore_config=self.botocore_config,
-            ),
-            method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout),
-        )
+        return super().execute(context)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Ask AWS once.

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 from airflow.providers.amazon.aws.utils import validate_execute_complete_event
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
-from airflow.sdk import PokeReturnValue, conf
+from airflow.sdk import PokeReturnValue
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from aws_backup.exceptions import BackupJobsFailedError, error_from_event, final
 from aws_backup.fleet import BackupJobFleet, bad_ends, listing_filters
-from aws_backup.hooks.backup import BackupHook
+from aws_backup.sensors.base import BackupDeferringSensor
 from aws_backup.stopping import ask_to_stop
 from aws_backup.summaries import JobSummary
 from aws_backup.triggers.fleet import BackupJobsCompletedTrigger
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class BackupJobsSensor(AwsBaseSensor[BackupHook]):
+class BackupJobsSensor(BackupDeferringSensor):
     """Wait until each of many backup jobs has ended, by listing them: one waiter, a call a page of jobs.
 
     .. seealso::
@@ -48,7 +45,6 @@ class BackupJobsSensor(AwsBaseSensor[BackupHook]):
     :return: a list of ``summaries.JobSummary``, one a job.
     """
 
-    aws_hook_class = BackupHook
     template_fields = aws_template_fields("backup_job_ids", "created_after")
 
     def __init__(
@@ -58,8 +54,6 @@ class BackupJobsSensor(AwsBaseSensor[BackupHook]):
         created_after: str | None = None,
         on_bad_end: Literal["fail", "report"] = "fail",
         stop_jobs_on_kill: bool = False,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        max_poke_interval: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -67,35 +61,19 @@ class BackupJobsSensor(AwsBaseSensor[BackupHook]):
         self.created_after = created_after
         self.on_bad_end = on_bad_end
         self.stop_jobs_on_kill = stop_jobs_on_kill
-        self.deferrable = deferrable
-        self.max_poke_interval = max_poke_interval
 
     def execute(self, context: Context) -> Any:
         """Look once, then wait; jobs that have all ended already need no triggerer."""
         if self.on_bad_end not in {"fail", "report"}:
             raise ValueError(f"on_bad_end must be 'fail' or 'report', not {self.on_bad_end!r}.")
-        if not self.deferrable:
-            return super().execute(context)
-        result = self.poke(context)
-        if isinstance(result, PokeReturnValue):
-            return result.xcom_value
-        delay = max(float(self.poke_interval), 0.1)
-        return self.defer(
-            trigger=BackupJobsCompletedTrigger(
-                backup_job_ids=list(self.backup_job_ids),
-                created_after=self.created_after,
-                stop_jobs_on_kill=self.stop_jobs_on_kill,
-                waiter_delay=delay,
-                waiter_max_delay=max(delay, 120.0) if self.max_poke_interval is None else self.max_poke_interval,
-                # The sensor's timeout ends the wait; these are enough polls never to end before it.
-                waiter_max_attempts=math.ceil(self.timeout / delay) + 1,
-                aws_conn_id=self.aws_conn_id,
-                region_name=self.region_name,
-                verify=self.verify,
-                botocore_config=self.botocore_config,
-            ),
-            method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout),
+        return super().execute(context)
+
+    def _trigger(self, **waiting: Any) -> BackupJobsCompletedTrigger:
+        return BackupJobsCompletedTrigger(
+            backup_job_ids=list(self.backup_job_ids),
+            created_after=self.created_after,
+            stop_jobs_on_kill=self.stop_jobs_on_kill,
+            **waiting,
         )
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
