@@ -23,6 +23,8 @@ from aws_backup.operators.backup import BackupStartBackupJobOperator, BackupStar
 from aws_backup.summaries import summarise_backup_job, summarise_restore_job
 from backup_flows import recovery_points, restores
 from backup_flows.fingerprints import Binding
+from backup_flows.keys import staged_key
+from backup_flows.orders import stage_order_file
 from backup_flows.proof import ProofRequest, prove
 from backup_flows.stack import read_resources
 from local_aws import control, mock_aws
@@ -396,3 +398,25 @@ def shared_flow(clients: Callable[..., Any]) -> Iterator[Flow]:
     """One stack for all tests of a module that leave its source table alone; not to be mixed with `flow`."""
     with local_world(clients) as made:
         yield deploy(made)
+
+
+@pytest.fixture
+def order_file(tmp_path: Path) -> Callable[[bytes], str]:
+    """Write an order file; return its path."""
+
+    def write(content: bytes, name: str = "orders.csv") -> str:
+        path = tmp_path / name
+        path.write_bytes(content)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def stage_file(flow: Flow) -> Callable[[str], dict[str, Any]]:
+    """Stage an order file for the first of November; return where it is."""
+
+    def do(source: str) -> dict[str, Any]:
+        return stage_order_file(flow.s3, source=source, bucket=flow.bucket, key=staged_key("2026-11-01"))
+
+    return do

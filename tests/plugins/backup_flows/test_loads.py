@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from backup_flows.defaults import ORDERS_TABLE
 from backup_flows.lease import LeaseLostError
 from backup_flows.leasing import lease_table, release_lease
 from backup_flows.loads import BadLoadError, FencedCheckpoints, load, load_order_file, load_settings, make_job
-from backup_flows.orders import VersionedObject, stage, stage_order_file
+from backup_flows.orders import VersionedObject, stage
 from dynamodb_bulk.checkpoints import LocalCheckpoints
 
 HEADER = "order_id,item_id,customer_id,product,amount,currency,time_stamp,transaction_date"
@@ -27,26 +26,6 @@ def row(order: str = "1", item: str = "1", *, product: str = "Salmon", amount: s
 
 def csv_of(*rows: str) -> bytes:
     return ("\n".join([HEADER, *rows]) + "\n").encode()
-
-
-@pytest.fixture
-def order_file(tmp_path: Path) -> Callable[[bytes], str]:
-    """Write an order file; return its path."""
-
-    def write(content: bytes, name: str = "orders.csv") -> str:
-        path = tmp_path / name
-        path.write_bytes(content)
-        return str(path)
-
-    return write
-
-
-@pytest.fixture
-def stage_file(flow):
-    def do(source: str) -> dict[str, Any]:
-        return stage_order_file(flow.s3, source=source, bucket=flow.bucket, key=KEY)
-
-    return do
 
 
 def job_of(flow: Any, staged: dict[str, Any], *, table: str, settings: Any) -> Any:

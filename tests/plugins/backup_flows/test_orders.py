@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +16,6 @@ from backup_flows.orders import (
 
 HEADER = "order_id,item_id,customer_id,product,amount,currency,time_stamp,transaction_date"
 KEY = "staging/orders/as_of=2026-11-01/order_data.csv"
-REJECTS = "rejects/orders/as_of=2026-11-01/0a1b2c3d.jsonl"
 
 
 def row(order: str = "1", item: str = "1", *, product: str = "Salmon", amount: str = "10") -> str:
@@ -27,26 +24,6 @@ def row(order: str = "1", item: str = "1", *, product: str = "Salmon", amount: s
 
 def csv_of(*rows: str) -> bytes:
     return ("\n".join([HEADER, *rows]) + "\n").encode()
-
-
-@pytest.fixture
-def order_file(tmp_path: Path) -> Callable[[bytes], str]:
-    """Write an order file; return its path."""
-
-    def write(content: bytes, name: str = "orders.csv") -> str:
-        path = tmp_path / name
-        path.write_bytes(content)
-        return str(path)
-
-    return write
-
-
-@pytest.fixture
-def stage_file(flow):
-    def do(source: str) -> dict[str, Any]:
-        return stage_order_file(flow.s3, source=source, bucket=flow.bucket, key=KEY)
-
-    return do
 
 
 class TestPlace:
