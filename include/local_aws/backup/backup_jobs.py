@@ -8,7 +8,7 @@ moment of StartBackupJob, unless another job has the table: then the moment that
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -17,12 +17,10 @@ from local_aws import tables
 from local_aws.access import service_roles
 from local_aws.backup.changes import What
 from local_aws.backup.exceptions import (
-    InvalidParameterValueException,
     InvalidRequestException,
-    ResourceNotFoundException,
 )
+from local_aws.backup.job_register import LISTED_FOR, JobRegister
 from local_aws.backup.lifecycle import Lifecycle
-from local_aws.backup.list_lag import in_lists_yet
 from local_aws.backup.plan_rules import CopyAction, RuleCreator
 from local_aws.backup.recovery_points import RecoveryPoint
 from local_aws.backup.states import BACKUP_JOB_OVER, RESOURCE_TYPE, BackupJobState, RecoveryPointStatus
@@ -36,9 +34,6 @@ if TYPE_CHECKING:
 
 DEFAULT_START_WINDOW: Final = timedelta(hours=8)
 DEFAULT_COMPLETE_WINDOW: Final = timedelta(days=7)
-LISTED_FOR: Final = timedelta(days=30)
-"""How long a job stays in lists, see https://docs.aws.amazon.com/aws-backup/latest/devguide/API_ListBackupJobs.html."""
-
 RETRY_AFTER: Final = timedelta(minutes=10)
 """See `StartWindowMinutes` in https://docs.aws.amazon.com/aws-backup/latest/devguide/API_BackupRule.html."""
 
@@ -160,35 +155,20 @@ class BackupJob:
         }
 
 
-class BackupJobs:
+class BackupJobs(JobRegister[BackupJob]):
     """All backup jobs of one account and Region. One at a time per table; the others wait their turn."""
 
+    KIND = "Backup job"
+
     def __init__(self, backend: "BackupBackend") -> None:
+        super().__init__()
         self._backend = backend
-        self._jobs: dict[str, BackupJob] = {}
-        self._by_token: dict[str, BackupJob] = {}
         self._in_hand: dict[str, BackupJob] = {}
         self._waiting: dict[str, deque[BackupJob]] = {}
-
-    def listed(self) -> Iterator[BackupJob]:
-        """Yield the jobs of the last 30 days."""
-        since = CLOCK.now() - LISTED_FOR
-        return (job for job in list(self._jobs.values()) if job.created_at >= since and in_lists_yet(job.created_at))
 
     def is_busy_with(self, resource_arn: str) -> bool:
         """Tell whether a job has begun to back a resource up and is not over."""
         return resource_arn in self._in_hand
-
-    def get(self, job_id: str) -> BackupJob:
-        """Return a job.
-
-        Raises:
-            ResourceNotFoundException: No such job.
-        """
-        job = self._jobs.get(job_id)
-        if job is None:
-            raise ResourceNotFoundException(f"Backup job {job_id} does not exist.")
-        return job
 
     def start(self, request: BackupRequest, token: str | None) -> BackupJob:
         """Accept a backup job, or return the one that the same token started.
@@ -203,11 +183,7 @@ class BackupJobs:
             InvalidParameterValueException: Not a table of this account and Region, or a token used otherwise
                 before.
         """
-        if token is not None and (earlier := self._by_token.get(token)) is not None:
-            if earlier.request != request:
-                raise InvalidParameterValueException(
-                    f"IdempotencyToken {token!r} was used with other parameters, for job {earlier.job_id}."
-                )
+        if (earlier := self._started_by(token, request)) is not None:
             return earlier
         job = self._accept(request)
         if token is not None:

@@ -8,7 +8,6 @@ recovery point of its own, with its own dates; its lifecycle counts from its own
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -16,15 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from moto.backup.models import backup_backends
 
 from local_aws.access import service_roles
-from local_aws.backup.backup_jobs import LISTED_FOR, BackupJob
+from local_aws.backup.backup_jobs import BackupJob
 from local_aws.backup.changes import Change, What
 from local_aws.backup.exceptions import (
     InvalidParameterValueException,
     InvalidRequestException,
-    ResourceNotFoundException,
 )
+from local_aws.backup.job_register import JobRegister
 from local_aws.backup.lifecycle import Lifecycle
-from local_aws.backup.list_lag import in_lists_yet
 from local_aws.backup.plan_rules import RuleCreator
 from local_aws.backup.policy_grants import grants
 from local_aws.backup.recovery_points import USABLE, RecoveryPoint
@@ -144,32 +142,14 @@ class CopyJob:
         }
 
 
-class CopyJobs:
+class CopyJobs(JobRegister[CopyJob]):
     """All copy jobs out of one account and Region."""
 
+    KIND = "Copy job"
+
     def __init__(self, backend: "BackupBackend") -> None:
+        super().__init__()
         self._backend = backend
-        self._jobs: dict[str, CopyJob] = {}
-        self._by_token: dict[str, CopyJob] = {}
-
-    def __iter__(self) -> Iterator[CopyJob]:
-        return iter(list(self._jobs.values()))
-
-    def listed(self) -> Iterator[CopyJob]:
-        """Yield the jobs of the last 30 days."""
-        since = CLOCK.now() - LISTED_FOR
-        return (job for job in self if job.created_at >= since and in_lists_yet(job.created_at))
-
-    def get(self, job_id: str) -> CopyJob:
-        """Return a job.
-
-        Raises:
-            ResourceNotFoundException: No such job.
-        """
-        job = self._jobs.get(job_id)
-        if job is None:
-            raise ResourceNotFoundException(f"Copy job {job_id} does not exist.")
-        return job
 
     def start(self, request: CopyRequest, token: str | None) -> CopyJob:
         """Accept a copy job, or return the one that the same token started.
@@ -181,11 +161,7 @@ class CopyJobs:
             InvalidRequestException: The recovery point cannot be copied.
             InvalidParameterValueException: A token used with another request before.
         """
-        if token is not None and (earlier := self._by_token.get(token)) is not None:
-            if earlier.request != request:
-                raise InvalidParameterValueException(
-                    f"IdempotencyToken {token!r} was used with other parameters, for job {earlier.job_id}."
-                )
+        if (earlier := self._started_by(token, request)) is not None:
             return earlier
         point = self._backend.recovery_points.get(request.source_vault_name, request.recovery_point_arn)
         if point.status not in USABLE:

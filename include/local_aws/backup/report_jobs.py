@@ -13,8 +13,8 @@ from moto.backup.models import backup_backends
 from moto.s3.exceptions import MissingBucket
 from moto.s3.models import s3_backends
 
-from local_aws.backup.backup_jobs import LISTED_FOR
 from local_aws.backup.exceptions import ResourceNotFoundException
+from local_aws.backup.job_register import LISTED_FOR
 from local_aws.backup.report_files import as_csv, as_json, rows_of
 from local_aws.backup.report_plans import ALL_REGIONS, ReportPlan
 from local_aws.settings import SETTINGS

@@ -8,21 +8,20 @@ has accepted it, and documents neither. The message is DynamoDB's.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from local_aws import tables
 from local_aws.access import service_roles
-from local_aws.backup.backup_jobs import LISTED_FOR
 from local_aws.backup.changes import What
 from local_aws.backup.exceptions import (
     InvalidParameterValueException,
     InvalidRequestException,
     ResourceNotFoundException,
 )
-from local_aws.backup.list_lag import in_lists_yet
+from local_aws.backup.job_register import JobRegister
 from local_aws.backup.recovery_points import USABLE, RecoveryPoint
 from local_aws.backup.restore_tests import RestoreTest
 from local_aws.backup.states import RESOURCE_TYPE, RESTORE_JOB_OVER, RecoveryPointStatus, RestoreJobStatus
@@ -109,32 +108,14 @@ class RestoreJob:
         }
 
 
-class RestoreJobs:
+class RestoreJobs(JobRegister[RestoreJob]):
     """All restore jobs of one account and Region."""
 
+    KIND = "Restore job"
+
     def __init__(self, backend: "BackupBackend") -> None:
+        super().__init__()
         self._backend = backend
-        self._jobs: dict[str, RestoreJob] = {}
-        self._by_token: dict[str, RestoreJob] = {}
-
-    def listed(self) -> Iterator[RestoreJob]:
-        """Yield the jobs of the last 30 days."""
-        since = CLOCK.now() - LISTED_FOR
-        return (job for job in self if job.created_at >= since and in_lists_yet(job.created_at))
-
-    def __iter__(self) -> Iterator[RestoreJob]:
-        return iter(list(self._jobs.values()))
-
-    def get(self, job_id: str) -> RestoreJob:
-        """Return a job.
-
-        Raises:
-            ResourceNotFoundException: No such job.
-        """
-        job = self._jobs.get(job_id)
-        if job is None:
-            raise ResourceNotFoundException(f"Restore job {job_id} does not exist.")
-        return job
 
     def start(self, request: RestoreRequest, token: str | None, *, test: RestoreTest | None = None) -> RestoreJob:
         """Accept a restore job, or return the one that the same token started.
@@ -149,11 +130,7 @@ class RestoreJobs:
             InvalidRequestException: The recovery point is not usable.
             InvalidParameterValueException: A token used with another request before.
         """
-        if token is not None and (earlier := self._by_token.get(token)) is not None:
-            if earlier.request != request:
-                raise InvalidParameterValueException(
-                    f"IdempotencyToken {token!r} was used with other parameters, for job {earlier.job_id}."
-                )
+        if (earlier := self._started_by(token, request)) is not None:
             return earlier
         point = self._usable_point(request.recovery_point_arn)
         now = CLOCK.now()
