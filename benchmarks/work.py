@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 
 from metering import Job, Meter, Outcome, peak_bytes
-from work_loading import file_fingerprint, load_and_fingerprint, load_batch_writer, load_ours
+from work_loading import file_fingerprint, load_and_fingerprint, load_batch_writer, load_ours, load_prepared
 from work_reading import diff_ours, diff_resource, fingerprint_ours, fingerprint_resource
 from work_shards import shards
 
@@ -20,6 +20,7 @@ METHODS: dict[str, Callable[[Job, Meter], Outcome]] = {
     for method in (
         load_ours,
         load_batch_writer,
+        load_prepared,
         load_and_fingerprint,
         file_fingerprint,
         fingerprint_ours,
