@@ -49,6 +49,8 @@ VERDICT = Asset(name="orders_verdict", uri="aws-backup://orders/verdict", group=
 DRILL_REQUEST = Asset(name="drill_request", uri="aws-backup://drill-request", group="backup")
 """One event per recovery point that is to be proven before it is lost: ``recovery_point_arn``, ``table``, ``vault``,
 ``reason`` and ``lost_at`` (ISO 8601; null: only our own cleanup waits for it) in the event's extra."""
+DRILL_VERDICT = Asset(name="drill_verdict", uri="aws-backup://drill-verdict", group="backup")
+"""One event for each verdict of a drill: extra ``table, recovery_point_arn, verdict, as_of, report, reason``."""
 
 
 def deadline(limit: dt.timedelta) -> DeadlineAlert:

@@ -78,6 +78,11 @@ def drill_verdict_key(table: str, recovery_point_arn: str, as_of: str, drill_id:
     return f"{recovery_point_prefix(table, recovery_point_arn)}verdicts/{_part(as_of)}-{_part(drill_id)}.json"
 
 
+def drill_choice_key(as_of: str, run: str) -> str:
+    """Return the key of the record of which recovery points a run of drills chose."""
+    return f"drills/{_part(as_of)}-{_part(run)}.json"
+
+
 def evidence_prefix(table: str, as_of: str, drill_id: str) -> str:
     """Return the prefix of one drill's evidence: pack.json, report.html, diff.jsonl."""
     return f"evidence/{_part(table)}/{_part(as_of)}-{_part(drill_id)}/"

@@ -54,6 +54,7 @@ BUILT_IN: Final[Mapping[str, Mapping[str, Any]]] = {
     "lifecycle": {"cold_after_days": None, "delete_after_days": 366},
     "targets": {"rpo_hours": None, "rto_minutes": 240},
     "proof": {"depth": "full"},
+    "drill": {"on_new_point": False},
     "retention": BUILT_IN_RETENTION,
 }
 
@@ -105,6 +106,12 @@ class ProofPart(_Section):
         return depth
 
 
+class DrillPart(_Section):
+    """Whether a new recovery point is restored and proven at once, by the DAG ``restore_drill``."""
+
+    on_new_point: bool | None = None
+
+
 class Settings(_Section):
     """What defaults, tiers and tables may say alike. ``vault`` left out means the stack's vault."""
 
@@ -113,6 +120,7 @@ class Settings(_Section):
     lifecycle: LifecyclePart = LifecyclePart()
     targets: TargetsPart = TargetsPart()
     proof: ProofPart = ProofPart()
+    drill: DrillPart = DrillPart()
     retention: RetentionPart = RetentionPart()
 
 
@@ -182,6 +190,7 @@ class ProtectionRule:
         vault: the vault; None means that of the stack.
         depth: of the proof.
         keep: what keeps its recovery points.
+        drill_on_new_point: whether each new one is drilled at once.
     """
 
     tier: TierName
@@ -196,6 +205,7 @@ class ProtectionRule:
     rto: dt.timedelta
     depth: str
     keep: KeepPolicy = BUILT_IN_KEEP
+    drill_on_new_point: bool = False
 
     def instants(self, start: dt.datetime, end: dt.datetime) -> list[dt.datetime]:
         """Return when it is due, from ``start`` on and before ``end`` (UTC)."""
@@ -275,6 +285,7 @@ class Protection(_Section):
             rto=dt.timedelta(minutes=targets["rto_minutes"]),
             depth=_merged("proof", layers)["depth"],
             keep=_keep(layers),
+            drill_on_new_point=_merged("drill", layers)["on_new_point"],
         )
         _check_rule(rule, period)
         return rule

@@ -21,6 +21,7 @@ from backup_flows.as_of import utcnow
 from backup_flows.aws import AWS_CONN_ID, client
 from backup_flows.defaults import MAPPED_MAY_BE_SKIPPED, NO_RETRY, RESTORE_LIMIT, SCAN_LIMIT, VERDICT
 from backup_flows.evidence import read_verdict
+from backup_flows.failures import TellsFailure, tells_failure
 from backup_flows.fingerprints import Binding
 from backup_flows.keys import drill_verdict_key, evidence_prefix, restore_record_key
 from backup_flows.proof import RESTORED, ProofRequest, prove, summary
@@ -53,8 +54,21 @@ class RestoredTableNotReadyError(RuntimeError):
     """The restored table is not ACTIVE yet although its job has completed; another look helps."""
 
 
+class StartRestore(TellsFailure, BackupStartRestoreJobOperator):
+    """Start or adopt the restore job; tell the tasks after it why, if it can't be."""
+
+
+class WaitForRestore(TellsFailure, BackupRestoreJobSensor):
+    """Wait for the restore job; tell the tasks after it why it ended badly."""
+
+
 def prepare_target(
-    resources: dict[str, Any], target: str, *, recovery_point_arn: str, context: Any
+    resources: dict[str, Any],
+    target: str,
+    *,
+    recovery_point_arn: str,
+    context: Any,
+    start_task: str = START_TASK,
 ) -> dict[str, Any] | None:
     """Look at a table that has the target's name already, before anything claims it.
 
@@ -64,6 +78,7 @@ def prepare_target(
     * This run claims it, but its restore job ended badly, is of another recovery point, or a new one is forced:
       the half-made table is dropped, so that the restore can start anew.
 
+    :param start_task: the task that starts the restore job, whose name is part of the job's identity.
     :return: the standing record of the run's claim, if there is one.
     :raises aws_backup.exceptions.RestoreTargetExistsError: the table is somebody else's.
     """
@@ -78,7 +93,13 @@ def prepare_target(
         )
     question = restore_intent_question(
         hook,
-        IntentIdentity(dag_id=dag_run.dag_id, run_id=dag_run.run_id, task_id=START_TASK, map_index=-1, resource=target),
+        IntentIdentity(
+            dag_id=dag_run.dag_id,
+            run_id=dag_run.run_id,
+            task_id=start_task,
+            map_index=context["ti"].map_index,
+            resource=target,
+        ),
         recovery_point_arn=recovery_point_arn,
         target_table_name=target,
         force_new=context["params"]["force_new"],
@@ -91,17 +112,23 @@ def prepare_target(
 
 
 @task(task_id="plan_restore")
-def plan_restore(resources: dict[str, Any], binding: dict[str, Any]) -> dict[str, Any]:
+@tells_failure
+def plan_restore(resources: dict[str, Any], binding: dict[str, Any], start_task: str = START_TASK) -> dict[str, Any]:
     """Name the table to restore to, and put on record whose it is *before* AWS makes it.
 
     AWS brings no tags back, so a table whose run dies before it is tagged can be told ours by this record alone.
+
+    :param resources: what ``preflight`` returned; ``target_table``, if it is in it, is the name.
+    :param start_task: the task that starts the restore job.
     """
     context = get_current_context()
     dag_run = context["dag_run"]
     run = f"{dag_run.dag_id}/{dag_run.run_id}"
     arn = binding["recovery_point_arn"]
-    target = restored_table_name(resources["table"], dt.date.fromisoformat(resources["as_of"]), run)
-    prepare_target(resources, target, recovery_point_arn=arn, context=context)
+    target = resources.get("target_table") or restored_table_name(
+        resources["table"], dt.date.fromisoformat(resources["as_of"]), run
+    )
+    prepare_target(resources, target, recovery_point_arn=arn, context=context, start_task=start_task)
     put_json(
         client("s3"),
         resources["bucket"],
@@ -120,6 +147,7 @@ def plan_restore(resources: dict[str, Any], binding: dict[str, Any]) -> dict[str
 
 
 @task(task_id="tag_restored_table", retries=5, retry_delay=dt.timedelta(seconds=10))
+@tells_failure
 def tag_restored_table(plan: dict[str, Any], job: dict[str, Any]) -> str:
     """Mark the restored table as ours, with the run that made it.
 
@@ -142,13 +170,15 @@ def tag_restored_table(plan: dict[str, Any], job: dict[str, Any]) -> str:
 
 
 @task_group(group_id=RESTORE_GROUP)
-def restore(resources: Any, binding: Any) -> Any:
+def restore(resources: Any, binding: Any, start_task: str = START_TASK) -> Any:
     """Restore the recovery point to a new table.
 
+    :param binding: what is bound to the recovery point, or anything else with a ``recovery_point_arn``.
+    :param start_task: the full id of the task that starts the restore job, where this group lies in another one.
     :return: the plan, the finished restore job's summary, the start task (the setup of the drop), and the last task.
     """
-    plan: Any = plan_restore(resources, binding)
-    start = BackupStartRestoreJobOperator(
+    plan: Any = plan_restore(resources, binding, start_task)
+    start = StartRestore(
         task_id="start_restore_job",
         recovery_point_arn=plan["recovery_point_arn"],
         target_table_name=plan["target_table"],
@@ -160,7 +190,7 @@ def restore(resources: Any, binding: Any) -> Any:
         deferrable=False,
     )
     job_id: Any = start.output
-    wait = BackupRestoreJobSensor(
+    wait = WaitForRestore(
         task_id="wait_for_restore_job",
         restore_job_id=job_id,
         deferrable=True,
@@ -307,11 +337,12 @@ def delete_restored_table(dynamodb: Any, name: str, *, source: str) -> None:
     log.info("Dropped table %s", name)
 
 
-def drop_table(resources: dict[str, Any], plan: dict[str, Any], *, keep: bool) -> str:
+def drop_table(resources: dict[str, Any], plan: dict[str, Any], *, keep: bool, drill_id: str | None = None) -> str:
     """Drop the restored table, unless its proof failed or somebody asked to keep it.
 
     Only a table with a managed name of this source is ever dropped (allow-list guard). Safe to repeat.
 
+    :param drill_id: whose verdict decides; that of the run's own drill if not given.
     :return: what happened, in a word: ``dropped``, ``gone``, ``kept``, or ``left`` where AWS is still restoring it:
         such a table can't be deleted yet, and the DAG ``retention_cleanup`` sweeps it.
     """
@@ -327,7 +358,9 @@ def drop_table(resources: dict[str, Any], plan: dict[str, Any], *, keep: bool) -
         # It has not come to a proof that it could be kept for, and takes no tag yet.
         log.warning("%s is still being restored: left to the sweep of retention_cleanup", target)
         return "left"
-    own = drill_verdict_key(resources["table"], plan["recovery_point_arn"], resources["as_of"], resources["run_key"])
+    own = drill_verdict_key(
+        resources["table"], plan["recovery_point_arn"], resources["as_of"], drill_id or resources["run_key"]
+    )
     verdict = read_verdict(client("s3"), resources["bucket"], own)
     failed = verdict is not None and not verdict.is_proven
     if keep or failed:

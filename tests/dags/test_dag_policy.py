@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from airflow.sdk import CronDataIntervalTimetable
+from airflow.sdk import AssetOrTimeSchedule, CronDataIntervalTimetable
 
 ROOT = Path(__file__).resolve().parents[2]
 DAG_IDS = {
@@ -18,6 +18,7 @@ DAG_IDS = {
     "backup_stack_teardown",
     "deny_delete_proof",
     "orders_backup_restore",
+    "restore_drill",
     "retention_cleanup",
     "scheduled_backup_watch",
     "table_backup",
@@ -69,7 +70,8 @@ def test_a_scheduled_dag_has_real_data_intervals(a_dag):
     if a_dag.schedule is None:
         assert "backfill makes no" in a_dag.doc_md.replace("\n", " ")
         return
-    assert isinstance(a_dag.timetable, CronDataIntervalTimetable)
+    timetable = a_dag.timetable.timetable if isinstance(a_dag.timetable, AssetOrTimeSchedule) else a_dag.timetable
+    assert isinstance(timetable, CronDataIntervalTimetable)
 
 
 def test_every_param_explains_itself(a_dag):

@@ -1,0 +1,1 @@
+"""Restore drills: choose a recovery point, restore it beside, prove it, and leave a verdict whatever happens."""

@@ -1,0 +1,96 @@
+"""What a drill is called, and what it came to: one verdict for each (date, table, intention).
+
+A drill's name is made of nothing but what is the same at every attempt: run, recovery point, and the ``force_new``
+word, if one was given. So a run that is cleared, retried or reprocessed by a backfill finds what it chose and what it
+came to. A verdict that rests on a look at the restored data stands. One that a drill left which never came so far
+(its restore failed, its process died) does not: the next attempt is another drill, ``<name>-2`` and so on, with a
+verdict and evidence of its own, so that nothing of what was recorded is ever written over.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from backup_flows.as_of import run_key
+from backup_flows.evidence import read_verdict
+from backup_flows.keys import drill_choice_key, drill_verdict_key
+from backup_flows.store import get_json, put_once
+from restore_proof.verdict import Verdict
+
+
+def intended_run(run_id: str, force: str | None) -> str:
+    """Return what stands for a run in the names of its drills.
+
+    :param force: the ``force_new`` word (:func:`aws_backup.intents.force_key`); a new word makes new drills.
+    """
+    return f"{run_id}#{force}" if force else run_id
+
+
+def drill_name(dag_id: str, run_id: str, force: str | None, recovery_point_arn: str) -> str:
+    """Return a drill's name, eight hex digits."""
+    return run_key(dag_id, f"{intended_run(run_id, force)}/{recovery_point_arn}")
+
+
+def is_decided(verdict: Verdict) -> bool:
+    """Say whether a verdict rests on a look at the restored data, so that it stands."""
+    return verdict.is_proven or bool(verdict.counts)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a drill came to so far.
+
+    Attributes:
+        drill_id: of its last verdict; None: there is none.
+        verdict: the last one.
+        next_id: under which the next attempt is recorded.
+    """
+
+    drill_id: str | None
+    verdict: Verdict | None
+    next_id: str
+
+    @property
+    def decided(self) -> Verdict | None:
+        """The verdict that stands, if one does."""
+        return self.verdict if self.verdict is not None and is_decided(self.verdict) else None
+
+
+def standing_of(s3: Any, order: dict[str, Any]) -> Standing:
+    """Return what a drill came to so far.
+
+    :param order: the drill, as ``choose`` hands it on.
+    """
+    name, number = order["run_key"], 1
+    last: tuple[str | None, Verdict | None] = (None, None)
+    while True:
+        drill_id = name if number == 1 else f"{name}-{number}"
+        verdict = verdict_of(s3, order, drill_id)
+        if verdict is None:
+            return Standing(*last, next_id=drill_id)
+        last, number = (drill_id, verdict), number + 1
+
+
+def verdict_of(s3: Any, order: dict[str, Any], drill_id: str) -> Verdict | None:
+    """Return the verdict that one attempt of a drill left, if it left one."""
+    arn = order["chosen"]["recovery_point_arn"]
+    return read_verdict(s3, order["bucket"], drill_verdict_key(order["table"], arn, order["as_of"], drill_id))
+
+
+def standing_choice(s3: Any, bucket: str, *, as_of: str, key: str) -> list[dict[str, Any]] | None:
+    """Return what a run chose at its first attempt, if it did."""
+    document = get_json(s3, bucket, drill_choice_key(as_of, key))
+    return list(document["chosen"]) if document is not None else None
+
+
+def keep_choice(s3: Any, bucket: str, *, as_of: str, key: str, chosen: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put on record what a run chose; the first choice stands, whatever the vaults hold at a later attempt.
+
+    :return: the choice that stands.
+    """
+    body = json.dumps({"chosen": chosen}, indent=2, sort_keys=True).encode()
+    if put_once(s3, bucket, drill_choice_key(as_of, key), body, content_type="application/json"):
+        return chosen
+    return standing_choice(s3, bucket, as_of=as_of, key=key) or chosen
