@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
+from dynamodb_bulk.changes import ChangesHeader, write_change
 from dynamodb_bulk.cli_tools import (
     DIFFERENT,
     EQUAL,
@@ -19,6 +20,7 @@ from dynamodb_bulk.cli_tools import (
     tell,
 )
 from dynamodb_bulk.diff import DEFAULT_LIST_CAP, DiffSettings, Side, TableDiff, diff_tables
+from dynamodb_bulk.scan import table_key_names
 from dynamodb_bulk.spill import DEFAULT_MEMORY_BYTES
 
 NAME = "diff"
@@ -35,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--list", type=int, default=DEFAULT_LIST_CAP, metavar="N", help="list so many differences (%(default)s)"
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write all differences, one line of JSON each")
+    parser.add_argument(
+        "--changes",
+        type=Path,
+        metavar="FILE",
+        help="write what would bring the right table in line with the left one, with the items' content, for `repair`",
+    )
     parser.add_argument("--values", action="store_true", help="with the items' content, which is somebody's data")
     parser.add_argument(
         "--memory",
@@ -68,14 +76,28 @@ def _run(args: argparse.Namespace) -> int:
         patience_seconds=args.patience,
     )
     bar = Bar(enabled=not args.no_progress)
-    sink: AbstractContextManager[BinaryIO | None] = args.output.open("wb") if args.output else nullcontext()
-    with sink as file:
+    with _open(args.output) as file, _open(args.changes) as changes:
+        if changes is not None:
+            header = ChangesHeader(args.right, table_key_names(right.client, args.right), source=args.left)
+            changes.write(header.to_line())
         try:
-            found = diff_tables(left, right, buckets=args.buckets, diff_sink=file, progress=bar.show, settings=settings)
+            found = diff_tables(
+                left,
+                right,
+                buckets=args.buckets,
+                diff_sink=file,
+                found=None if changes is None else lambda one: write_change(changes, one),
+                progress=bar.show,
+                settings=settings,
+            )
         finally:
             bar.close()
     tell(args, {"left": args.left, "right": args.right, **found.to_dict(values=args.values)}, _text(found))
     return EQUAL if found.equal else DIFFERENT
+
+
+def _open(path: Path | None) -> AbstractContextManager[BinaryIO | None]:
+    return nullcontext() if path is None else path.open("wb")
 
 
 def _text(found: TableDiff) -> str:

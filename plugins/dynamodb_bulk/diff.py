@@ -199,6 +199,7 @@ def diff_tables(
     fingerprints: tuple[Fingerprint, Fingerprint] | None = None,
     buckets: int = DEFAULT_BUCKETS,
     diff_sink: BinaryIO | None = None,
+    found: Callable[[TableDifference], None] | None = None,
     progress: DiffProgress | None = None,
     settings: DiffSettings | None = None,
     effects: Effects | None = None,
@@ -211,6 +212,7 @@ def diff_tables(
         fingerprints: those of the two tables, if they were just taken; else they are taken here.
         buckets: over how many buckets items are spread, where the fingerprints are taken here.
         diff_sink: binary file that gets every difference as one line of JSON, ordered by key. It stays open.
+        found: called with every difference, ordered by key.
         progress: called after every page.
         settings: how it is done.
         effects: clock, sleep and chance.
@@ -237,6 +239,8 @@ def diff_tables(
                 counts[difference.kind] += 1
                 if len(listed) < run.settings.list_cap:
                     listed.append(difference)
+                if found is not None:
+                    found(difference)
                 if diff_sink is not None:
                     line = json.dumps(difference.to_dict(values=run.settings.values), separators=(",", ":"))
                     diff_sink.write(line.encode("ascii") + b"\n")
