@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-PACKAGES := aws_backup dynamodb_bulk restore_proof recovery_retention backup_flows local_aws
+PACKAGES := aws_backup dynamodb_bulk restore_proof recovery_retention backup_flows backup_console_app local_aws
 DAILY_FROM ?= $(shell $(PYTHON) -c "import datetime as d; print(d.date.today() - d.timedelta(31))")
 DAILY_TO   ?= $(shell $(PYTHON) -c "import datetime as d; print(d.date.today() + d.timedelta(31))")
 # The run's own options, for example: make run ARGS="--once"

@@ -35,7 +35,12 @@ for name in ("AIRFLOW_CONN_AWS_DEFAULT", "AWS_PROFILE", "AWS_SESSION_TOKEN", "AW
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
 
-COMPONENT_FOLDERS = ("tests/include/local_aws", "tests/plugins/backup_flows", "tests/dags")
+COMPONENT_FOLDERS = (
+    "tests/include/local_aws",
+    "tests/plugins/backup_console_app",
+    "tests/plugins/backup_flows",
+    "tests/dags",
+)
 COMPONENT_FILES = (
     "tests/plugins/test_plugins_folder.py",
     "tests/plugins/dynamodb_bulk/test_killed_loads.py",

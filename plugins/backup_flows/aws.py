@@ -22,6 +22,9 @@ AWS_CONN_ID = "aws_default"
 RETENTION_CONN_ID = "aws_backup_retention"
 """The only role that may delete recovery points; falls back to the operator's where it is not defined."""
 
+CONSOLE_CONN_ID = "aws_backup_console"
+"""Reads for the console in Airflow's UI; falls back to the operator's where it is not defined."""
+
 DEPLOY_CONN_ID = "aws_backup_deploy"
 """Who deploys the stack and may change the vault's protection; falls back to the operator's where it is not defined."""
 
@@ -65,15 +68,30 @@ def client(service: str, *, aws_conn_id: str = AWS_CONN_ID, region_name: str | N
     return kept[key]
 
 
-def _make_client(service: str, aws_conn_id: str, region_name: str | None) -> Any:
+def console_client(service: str, aws_conn_id: str) -> Any:
+    """Return a client for a page that a person waits for: it gives up in seconds, not in minutes."""
+    return _make_client(
+        service,
+        aws_conn_id,
+        None,
+        retries={"mode": "standard", "max_attempts": 2},
+        connect_timeout=2,
+        read_timeout=10,
+        # The console's threads share its clients.
+        max_pool_connections=20,
+    )
+
+
+def _make_client(service: str, aws_conn_id: str, region_name: str | None, **patience: Any) -> Any:
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
     from botocore.config import Config
 
+    usual = {"retries": {"mode": "standard", "max_attempts": 5}, "connect_timeout": 10, "read_timeout": 60}
     hook: Any = AwsBaseHook(
         aws_conn_id=aws_conn_id,
         client_type=service,
         region_name=region_name,
-        config=Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=10, read_timeout=60),
+        config=Config(**(patience or usual)),
     )
     config = hook.conn_config
     content = (aws_conn_id, region_name, config.login, config.password, config.extra_config)
@@ -107,6 +125,11 @@ def server_time(sts_client: Any) -> dt.datetime:
 def retention_conn_id() -> str:
     """Return the connection that may delete: ``aws_backup_retention`` if it is defined, else the operator's."""
     return _defined_or_default(RETENTION_CONN_ID)
+
+
+def console_conn_id() -> str:
+    """Return the connection that the console reads by: ``aws_backup_console`` if it is defined, else the operator's."""
+    return _defined_or_default(CONSOLE_CONN_ID)
 
 
 def deploy_conn_id() -> str:

@@ -1,0 +1,196 @@
+"""The recovery points of one table: listed once, filtered and cut here, so that ten thousand are no matter.
+
+No Airflow import.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from backup_console_app.drills import Verdict, point_verdict
+from backup_console_app.kept import Decision, Plan, latest_plan
+from backup_console_app.paging import Page, cut
+from backup_console_app.troubles import Known, attempt
+from backup_console_app.world import World
+from backup_flows.protection import ProtectedTable
+
+POINTS_A_PAGE: Final = 50
+MAX_POINTS: Final = 50_000
+LISTED: Final = 60.0
+"""Seconds for which a listing is kept: a large one takes some."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A recovery point."""
+
+    arn: str
+    vault: str
+    status: str
+    created_at: dt.datetime
+    size_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All recovery points of a table, newest first.
+
+    Attributes:
+        cut_off: whether there are more than are listed.
+    """
+
+    points: Sequence[Point]
+    cut_off: bool
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which points are shown; empty means all.
+
+    Attributes:
+        decision: what retention's plan says: keep, delete, blocked, or none for points that it does not know.
+        since: made on this day (UTC) or later.
+        until: made on this day or before.
+        search: part of the ARN.
+    """
+
+    status: str = ""
+    vault: str = ""
+    decision: str = ""
+    since: dt.date | None = None
+    until: dt.date | None = None
+    search: str = ""
+
+    @property
+    def query(self) -> dict[str, object]:
+        """It as a page's address has it."""
+        return dict(vars(self))
+
+    def fits(self, point: Point, decision: Decision | None) -> bool:
+        """Tell whether a point is wanted."""
+        day = point.created_at.date()
+        return (
+            (not self.status or point.status == self.status)
+            and (not self.vault or point.vault == self.vault)
+            and (not self.decision or self.decision == (decision.verb if decision else "none"))
+            and (self.since is None or day >= self.since)
+            and (self.until is None or day <= self.until)
+            and (not self.search or self.search in point.arn)
+        )
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A point on the page.
+
+    Attributes:
+        verdict: the one that holds; None where it was never proven.
+        delete_at: when AWS's lifecycle deletes it.
+    """
+
+    point: Point
+    verdict: Known[Verdict | None]
+    decision: Decision | None
+    delete_at: dt.datetime | None
+
+
+@dataclass(frozen=True)
+class Points:
+    """The part of the page about recovery points."""
+
+    page: Page[Shown]
+    plan: Plan | None
+    cut_off: bool
+    all: int
+    statuses: Sequence[str]
+    vaults: Sequence[str]
+
+
+def all_points(world: World, table_arn: str) -> Listing:
+    """Return all recovery points of a table, in all vaults.
+
+    https://docs.aws.amazon.com/aws-backup/latest/devguide/API_ListRecoveryPointsByResource.html
+    """
+
+    def ask() -> Listing:
+        pages = world.clients("backup").get_paginator("list_recovery_points_by_resource")
+        found: list[Point] = []
+        for answer in pages.paginate(ResourceArn=table_arn, PaginationConfig={"PageSize": 1000}):
+            found += [_point(entry) for entry in answer["RecoveryPoints"]]
+            if len(found) > MAX_POINTS:
+                break
+        found.sort(key=lambda point: (point.created_at, point.arn), reverse=True)
+        return Listing(found[:MAX_POINTS], len(found) > MAX_POINTS)
+
+    return world.kept(("points", table_arn), ask, seconds=LISTED, weigh=lambda listing: len(listing.points))
+
+
+def _point(entry: Mapping[str, Any]) -> Point:
+    return Point(
+        arn=entry["RecoveryPointArn"],
+        vault=entry.get("BackupVaultName", ""),
+        status=entry["Status"],
+        created_at=entry["CreationDate"].astimezone(dt.UTC),
+        size_bytes=entry.get("BackupSizeBytes"),
+    )
+
+
+def points(world: World, table: ProtectedTable, wanted: Wanted, *, page: int = 1) -> Points:
+    """Gather one page of a table's recovery points."""
+    listing = all_points(world, table.arn)
+    plan = attempt(lambda: latest_plan(world)).value
+    decisions = plan.decisions if plan is not None else {}
+    fitting = [point for point in listing.points if wanted.fits(point, decisions.get(point.arn))]
+    shown = cut(fitting, page, POINTS_A_PAGE)
+    verdicts = world.each(lambda point: attempt(lambda: point_verdict(world, table.name, point.arn)), shown.entries)
+    ends = attempt(lambda: _ends(world, table.arn, shown.entries)).value or {}
+    return Points(
+        page=shown.of(
+            [
+                Shown(point, verdict, decisions.get(point.arn), ends.get(point.arn))
+                for point, verdict in zip(shown.entries, verdicts, strict=True)
+            ]
+        ),
+        plan=plan,
+        cut_off=listing.cut_off,
+        all=len(listing.points),
+        statuses=sorted({point.status for point in listing.points}),
+        vaults=sorted({point.vault for point in listing.points}),
+    )
+
+
+def _ends(world: World, table_arn: str, shown: Sequence[Point]) -> dict[str, dt.datetime]:
+    """Return when AWS's lifecycle deletes the points of a page, which only the listing by vault tells."""
+    if not shown:
+        return {}
+    second = dt.timedelta(seconds=1)
+    since = min(point.created_at for point in shown) - second
+    until = max(point.created_at for point in shown) + second
+    found: dict[str, dt.datetime] = {}
+    for vault in sorted({point.vault for point in shown}):
+        found |= _ends_in(world, vault, table_arn, since, until)
+    return found
+
+
+def _ends_in(
+    world: World, vault: str, table_arn: str, since: dt.datetime, until: dt.datetime
+) -> dict[str, dt.datetime]:
+    """Ask one vault.
+
+    https://docs.aws.amazon.com/aws-backup/latest/devguide/API_ListRecoveryPointsByBackupVault.html
+    """
+
+    def ask() -> dict[str, dt.datetime]:
+        answer = world.clients("backup").list_recovery_points_by_backup_vault(
+            BackupVaultName=vault, ByResourceArn=table_arn, ByCreatedAfter=since, ByCreatedBefore=until, MaxResults=1000
+        )
+        return {
+            entry["RecoveryPointArn"]: entry["CalculatedLifecycle"]["DeleteAt"]
+            for entry in answer["RecoveryPoints"]
+            if (entry.get("CalculatedLifecycle") or {}).get("DeleteAt")
+        }
+
+    return world.kept(("ends", vault, table_arn, since, until), ask, weigh=len)
