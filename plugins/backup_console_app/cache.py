@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
@@ -18,6 +18,8 @@ MAX_WEIGHT = 400_000
 """Rows that are kept in all: some hundred MB at the very most."""
 TROUBLE_SECONDS = 3.0
 """An error is kept, too: a page that is loaded again and again does not hammer an address that is down."""
+
+_UNDER_WAY: Final = float("inf")
 
 
 @dataclass
@@ -63,7 +65,7 @@ class Cache:
             else:
                 # Until it is there the answer does not age.
                 found, mine = Future(), True
-                entry = self._entries[key] = _Entry(float("inf"), 1, found)
+                entry = self._entries[key] = _Entry(_UNDER_WAY, 1, found)
                 self._entries.move_to_end(key)
         if not mine:
             answer: T = found.result()
@@ -97,5 +99,5 @@ class Cache:
             for key in list(self._entries):
                 if total <= self._max_weight:
                     break
-                if self._entries[key].answer.done():
+                if self._entries[key].until != _UNDER_WAY:
                     total -= self._entries.pop(key).weight

@@ -25,13 +25,18 @@ LISTED: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A recovery point."""
+    """A recovery point.
+
+    Attributes:
+        delete_at: when AWS's lifecycle deletes it; None: never, or not told.
+    """
 
     arn: str
     vault: str
     status: str
     created_at: dt.datetime
     size_bytes: int | None
+    delete_at: dt.datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -88,13 +93,11 @@ class Shown:
 
     Attributes:
         verdict: the one that holds; None where it was never proven.
-        delete_at: when AWS's lifecycle deletes it.
     """
 
     point: Point
     verdict: Known[Verdict | None]
     decision: Decision | None
-    delete_at: dt.datetime | None
 
 
 @dataclass(frozen=True)
@@ -112,29 +115,64 @@ class Points:
 def all_points(world: World, table_arn: str) -> Listing:
     """Return all recovery points of a table, in all vaults.
 
-    https://docs.aws.amazon.com/aws-backup/latest/devguide/API_ListRecoveryPointsByResource.html
+    Vault by vault: the listing by resource names the vault of other resources only.
+    https://docs.aws.amazon.com/aws-backup/latest/devguide/API_RecoveryPointByResource.html
     """
 
     def ask() -> Listing:
-        pages = world.clients("backup").get_paginator("list_recovery_points_by_resource")
-        found: list[Point] = []
-        for answer in pages.paginate(ResourceArn=table_arn, PaginationConfig={"PageSize": 1000}):
-            found += [_point(entry) for entry in answer["RecoveryPoints"]]
-            if len(found) > MAX_POINTS:
-                break
+        found = [
+            point
+            for points in world.each(lambda vault: _in(world, vault, table_arn), _vaults(world))
+            for point in points
+        ]
         found.sort(key=lambda point: (point.created_at, point.arn), reverse=True)
         return Listing(found[:MAX_POINTS], len(found) > MAX_POINTS)
 
     return world.kept(("points", table_arn), ask, seconds=LISTED, weigh=lambda listing: len(listing.points))
 
 
-def _point(entry: Mapping[str, Any]) -> Point:
+def _vaults(world: World) -> list[str]:
+    """Return the names of the vaults that hold anything.
+
+    https://docs.aws.amazon.com/aws-backup/latest/devguide/API_ListBackupVaults.html
+    """
+
+    def ask() -> list[str]:
+        pages = (
+            world.clients("backup").get_paginator("list_backup_vaults").paginate(PaginationConfig={"PageSize": 1000})
+        )
+        vaults = [vault for answer in pages for vault in answer["BackupVaultList"]]
+        return [vault["BackupVaultName"] for vault in vaults if vault.get("NumberOfRecoveryPoints") != 0]
+
+    return world.kept(("vaults",), ask)
+
+
+def _in(world: World, vault: str, table_arn: str) -> list[Point]:
+    """Return the recovery points of a table in a vault, a little more than `MAX_POINTS` at most.
+
+    https://docs.aws.amazon.com/aws-backup/latest/devguide/API_ListRecoveryPointsByBackupVault.html
+    """
+    pages = (
+        world.clients("backup")
+        .get_paginator("list_recovery_points_by_backup_vault")
+        .paginate(BackupVaultName=vault, ByResourceArn=table_arn, PaginationConfig={"PageSize": 1000})
+    )
+    found: list[Point] = []
+    for answer in pages:
+        found += [_point(entry, vault) for entry in answer["RecoveryPoints"]]
+        if len(found) > MAX_POINTS:
+            break
+    return found
+
+
+def _point(entry: Mapping[str, Any], vault: str) -> Point:
     return Point(
         arn=entry["RecoveryPointArn"],
-        vault=entry.get("BackupVaultName", ""),
+        vault=vault,
         status=entry["Status"],
         created_at=entry["CreationDate"].astimezone(dt.UTC),
-        size_bytes=entry.get("BackupSizeBytes"),
+        size_bytes=entry.get("BackupSizeInBytes"),
+        delete_at=(entry.get("CalculatedLifecycle") or {}).get("DeleteAt"),
     )
 
 
@@ -146,11 +184,10 @@ def points(world: World, table: ProtectedTable, wanted: Wanted, *, page: int = 1
     fitting = [point for point in listing.points if wanted.fits(point, decisions.get(point.arn))]
     shown = cut(fitting, page, POINTS_A_PAGE)
     verdicts = world.each(lambda point: attempt(lambda: point_verdict(world, table.name, point.arn)), shown.entries)
-    ends = attempt(lambda: _ends(world, table.arn, shown.entries)).value or {}
     return Points(
         page=shown.of(
             [
-                Shown(point, verdict, decisions.get(point.arn), ends.get(point.arn))
+                Shown(point, verdict, decisions.get(point.arn))
                 for point, verdict in zip(shown.entries, verdicts, strict=True)
             ]
         ),
@@ -160,37 +197,3 @@ def points(world: World, table: ProtectedTable, wanted: Wanted, *, page: int = 1
         statuses=sorted({point.status for point in listing.points}),
         vaults=sorted({point.vault for point in listing.points}),
     )
-
-
-def _ends(world: World, table_arn: str, shown: Sequence[Point]) -> dict[str, dt.datetime]:
-    """Return when AWS's lifecycle deletes the points of a page, which only the listing by vault tells."""
-    if not shown:
-        return {}
-    second = dt.timedelta(seconds=1)
-    since = min(point.created_at for point in shown) - second
-    until = max(point.created_at for point in shown) + second
-    found: dict[str, dt.datetime] = {}
-    for vault in sorted({point.vault for point in shown}):
-        found |= _ends_in(world, vault, table_arn, since, until)
-    return found
-
-
-def _ends_in(
-    world: World, vault: str, table_arn: str, since: dt.datetime, until: dt.datetime
-) -> dict[str, dt.datetime]:
-    """Ask one vault.
-
-    https://docs.aws.amazon.com/aws-backup/latest/devguide/API_ListRecoveryPointsByBackupVault.html
-    """
-
-    def ask() -> dict[str, dt.datetime]:
-        answer = world.clients("backup").list_recovery_points_by_backup_vault(
-            BackupVaultName=vault, ByResourceArn=table_arn, ByCreatedAfter=since, ByCreatedBefore=until, MaxResults=1000
-        )
-        return {
-            entry["RecoveryPointArn"]: entry["CalculatedLifecycle"]["DeleteAt"]
-            for entry in answer["RecoveryPoints"]
-            if (entry.get("CalculatedLifecycle") or {}).get("DeleteAt")
-        }
-
-    return world.kept(("ends", vault, table_arn, since, until), ask, weigh=len)
