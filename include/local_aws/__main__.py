@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from typing import Final
@@ -48,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.faults is not None:
             control.order_faults_of(options.faults)
         server = LocalAwsServer(options.host, options.port, state_dir=options.state_dir)
-        if options.speed != 1:
+        if options.start_at is not None:
+            control.hold_clock(options.start_at)
+        if options.speed != 1 or options.start_at is not None:
             control.set_clock_speed(options.speed)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"local_aws: {error}\n")
@@ -61,6 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         stop.wait()
     return 0
+
+
+def _moment(text: str) -> datetime:
+    """Read a time; without an offset it is UTC."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
         default=1.0,
         metavar="N",
         help="let the clock run N times as fast as the machine's: 3600 plays an hour in a second (%(default)s)",
+    )
+    parser.add_argument(
+        "--start-at",
+        type=_moment,
+        metavar="TIME",
+        help="let the clock begin at this time (ISO 8601) and go on from there: to play a history (default: now)",
     )
     parser.add_argument(
         "--enforce-iam", action="store_true", help="let callers and jobs do only what their policies allow"

@@ -143,7 +143,12 @@ def plan_restore(resources: dict[str, Any], binding: dict[str, Any], start_task:
             "planned_at": utcnow().isoformat(),
         },
     )
-    return {"target_table": target, "recovery_point_arn": arn}
+    return {
+        "target_table": target,
+        "recovery_point_arn": arn,
+        "role_arn": resources["role_arn"],
+        "bucket": resources["bucket"],
+    }
 
 
 @task(task_id="tag_restored_table", retries=5, retry_delay=dt.timedelta(seconds=10))
@@ -183,8 +188,8 @@ def restore(resources: Any, binding: Any, start_task: str = START_TASK) -> Any:
         recovery_point_arn=plan["recovery_point_arn"],
         target_table_name=plan["target_table"],
         encryption_type=ENCRYPTION_TYPE,
-        iam_role_arn=resources["role_arn"],
-        intent_bucket=resources["bucket"],
+        iam_role_arn=plan["role_arn"],
+        intent_bucket=plan["bucket"],
         force_new="{{ params.force_new }}",
         wait_for_completion=False,
         deferrable=False,

@@ -10,15 +10,18 @@ import csv
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from airflow_api import AirflowApiError
+from backup_flows import fingerprints
+from backup_flows.fingerprints import Binding, Taken
 from data.generate_orders import COLUMNS, generate_rows, to_csv
 from local_stack import LocalStack
 from run_local import failure_text
@@ -200,6 +203,22 @@ class Site:
             if name.startswith(f"{self.table}-restored-")
         ]
 
+    def put(self, order: str, **attributes: str) -> None:
+        """Put an item into the table."""
+        item = {"order_id": {"S": order}, "item_id": {"S": "1"}} | {k: {"S": v} for k, v in attributes.items()}
+        self.dynamodb.put_item(TableName=self.table, Item=item)
+
+    def restore_jobs(self) -> list[dict[str, Any]]:
+        """Return all restore jobs of the table's recovery points, oldest first."""
+        pages = self.backup.get_paginator("list_restore_jobs").paginate()
+        jobs = [job for page in pages for job in page["RestoreJobs"] if job["SourceResourceArn"] == self.table_arn]
+        return sorted(jobs, key=lambda job: job["CreationDate"])
+
+    def drill_verdicts(self) -> dict[str, dict[str, Any]]:
+        """Return the verdicts of all drills of the table, by key."""
+        keys = [key for key in self.keys(f"recovery-points/{self.table}/") if "/verdicts/" in key]
+        return {key: json.loads(self.read(key)) for key in keys}
+
     def keys(self, prefix: str) -> list[str]:
         """Return the keys of the bucket below a prefix."""
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
@@ -238,6 +257,74 @@ def deploy(stack: LocalStack, name: str) -> Site:
     waiter = cloudformation.get_waiter("stack_create_complete")
     waiter.wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
     return Site(stack, name)
+
+
+@pytest.fixture(scope="session")
+def impatient() -> dict[str, str]:
+    """Settings of Airflow that find in seconds what was lost, for a test with an Airflow of its own."""
+    return dict(IMPATIENT)
+
+
+@pytest.fixture(scope="session", name="deploy")
+def deploy_fixture() -> Callable[[LocalStack, str], Site]:
+    """The function that deploys a site on an Airflow which a test has started itself."""
+    return deploy
+
+
+@pytest.fixture(scope="session")
+def back_up_bound() -> Callable[..., Binding]:
+    """A function that backs a site's table up without a DAG, with what vouches for the recovery point."""
+
+    def back_up(site: Site, *, elapse: Callable[[], object] | None = None) -> Binding:
+        """Fingerprint, back up, fingerprint, bind.
+
+        :param elapse: lets a backup job's time pass, where the clock is held.
+        """
+
+        def clock() -> datetime:
+            return datetime.fromisoformat(site.stack.aws_admin("GET", "/local-aws/clock")["now"])
+
+        def take(which: str) -> Taken:
+            taken, _ = fingerprints.take(
+                site.dynamodb, site.s3, bucket=site.bucket, prefix=f"{prefix}{which}.", table=site.table, clock=clock
+            )
+            return taken
+
+        prefix = f"intents/{uuid4().hex}/"
+        before = take("before")
+        job_id = site.backup.start_backup_job(
+            BackupVaultName=site.vault, ResourceArn=site.table_arn, IamRoleArn=site.role_arn
+        )["BackupJobId"]
+        if elapse is not None:
+            elapse()
+
+        def completed() -> dict[str, Any] | None:
+            job = site.backup.describe_backup_job(BackupJobId=job_id)
+            return job if job["State"] == "COMPLETED" else None
+
+        job = wait_until(completed, timeout=60, what="a backup job's completion")
+        after = take("after")
+        return fingerprints.bind(
+            site.s3,
+            site.bucket,
+            Binding(
+                recovery_point_arn=job["RecoveryPointArn"],
+                table=site.table,
+                table_arn=site.table_arn,
+                vault=site.vault,
+                backup_job_id=job_id,
+                created_at=job["CreationDate"].isoformat(),
+                size_bytes=job["BackupSizeInBytes"],
+                before=before,
+                after=after,
+                drifting=before.digest != after.digest,
+                as_of=job["CreationDate"].date().isoformat(),
+                dag_id="table_backup",
+                run_id="history",
+            ),
+        )
+
+    return back_up
 
 
 @pytest.fixture(scope="session")

@@ -150,8 +150,8 @@ def record_failure(order: dict[str, Any], states: Mapping[str, str | None], cont
     started = states.get("restore.start_restore_job") == "success"
     job_id = order["restore_job_id"] or (xcom_of(context, "restore.start_restore_job") if started else None)
     job = restore_job_of(BackupHook(aws_conn_id=AWS_CONN_ID), job_id)
-    bound = states.get("find_binding") == "success"
-    unbound = (failures.get("find_binding") or {}).get("type") == NothingBoundError.__name__
+    bound = states["prepare"] == "success"
+    unbound = (failures.get("prepare") or {}).get("type") == NothingBoundError.__name__
     now = aws_clock()()
     drill_id = standing_of(s3, order).next_id
     verdict = failed_verdict(
@@ -164,7 +164,7 @@ def record_failure(order: dict[str, Any], states: Mapping[str, str | None], cont
     drill = Drill(
         drill_id=drill_id,
         requested_by=requested_by(dag_run),
-        backup=(xcom_of(context, "find_binding") if bound else None) or dict(order["chosen"]),
+        backup=(xcom_of(context, "prepare") if bound else None) or dict(order["chosen"]),
         restore=job or {},
         phases=phases_until(job, now),
         versions=versions(),
@@ -234,11 +234,11 @@ def put_validation_result(order: dict[str, Any]) -> str:
 
 
 @task(task_id="report", trigger_rule="none_failed", **NO_RETRY)
-def report_drills(orders: list[dict[str, Any]] | None) -> dict[str, Any]:
+def report_drills(orders: list[dict[str, Any]] | None, tests: list[dict[str, Any]] | None) -> dict[str, Any]:
     """Name every drill of the run with its verdict; fail if one is not proven."""
     s3 = client("s3")
     found, wrong = {}, []
-    for order in orders or []:
+    for order in [*(orders or []), *(tests or [])]:
         verdict = standing_of(s3, order).verdict
         label = verdict.proof.label if verdict is not None else "no verdict"
         arn = order["chosen"]["recovery_point_arn"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow.sdk import get_current_context, task
@@ -140,64 +140,74 @@ def look_around(context: Mapping[str, Any]) -> Surroundings:
     return Surroundings(BackupHook(aws_conn_id=AWS_CONN_ID), client("s3"), stack, protected)
 
 
-def choose_orders(context: Mapping[str, Any]) -> list[dict[str, Any]]:
+def choose_once(
+    context: Mapping[str, Any], look: Callable[[Surroundings, Moment], list[dict[str, Any]]]
+) -> list[dict[str, Any]]:
     """Choose what a run drills; what it chose at its first attempt stands.
 
-    :return: the drills; none where no event asks for one, or no restore test waits for a verdict.
-    :raises backup_flows.drills.errors.DrillRefusedError: what is asked for is not to be had.
+    :param look: chooses the drills.
+    :return: the drills, ``max_drills`` at most.
     """
     params, dag_run = context["params"], context["dag_run"]
     moment = drill_moment(context)
     around = look_around(context)
     key = run_key(dag_run.dag_id, intended_run(dag_run.run_id, force_key(params["force_new"])))
-    bucket = around.stack["bucket"]
-    standing = standing_choice(around.s3, bucket, as_of=moment.as_of, key=key)
-    if standing is not None:
+    bucket, limit = around.stack["bucket"], params["max_drills"]
+    orders = standing_choice(around.s3, bucket, as_of=moment.as_of, key=key)
+    if orders is not None:
         log.info("What this run chose before stands")
-        return standing
-    requests = events_of(context)
-    if requests:
-        choices, left_out = choose_requested(around, requests, proves_itself=PROVES_ITSELF)
-        for line in left_out:
-            log.info("Left out: %s", line)
-        orders = [order_of(choice, context, around.stack, moment) for choice in choices]
-    elif params["mode"] == ADOPT:
-        jobs = restore_tests(around.hook, params["restore_testing_plan_arn"] or "")
-        orders = [order_of_test(job, context, around.stack, moment) for job in jobs]
     else:
-        orders = [order_of(c, context, around.stack, moment) for c in choose_by_params(around, params, moment)]
-    limit = params["max_drills"]
-    if len(orders) > limit:
-        log.warning("%s drills are left to later runs (max_drills is %s)", len(orders) - limit, limit)
-    if not orders:
-        return []
-    return keep_choice(around.s3, bucket, as_of=moment.as_of, key=key, chosen=orders[:limit])
-
-
-@task(task_id="choose")
-def choose() -> list[dict[str, Any]]:
-    """Choose the recovery points that the run drills; one mapped drill each."""
-    orders = choose_orders(get_current_context())
+        orders = look(around, moment)
+        if len(orders) > limit:
+            log.warning("%s drills are left to later runs (max_drills is %s)", len(orders) - limit, limit)
+        if orders:
+            orders = keep_choice(around.s3, bucket, as_of=moment.as_of, key=key, chosen=orders[:limit])
     for order in orders:
         chosen = order["chosen"]
         log.info(
             "%s: %s, made %s: %s", order["table"], chosen["recovery_point_arn"], chosen["created_at"], chosen["why"]
         )
-    if not orders:
-        raise AirflowSkipException("Nothing asks for a drill.")
     return orders
 
 
-@task(task_id="to_restore")
-def to_restore(orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Hand on the drills that restore a table of their own (Airflow maps over a task's whole return value only)."""
-    return [order for order in orders if order["restore_job_id"] is None]
+@task(task_id="choose")
+def choose() -> list[dict[str, Any]]:
+    """Choose the recovery points that the run restores and proves; one mapped drill each."""
+    context = get_current_context()
+    requests = events_of(context)
+    if context["params"]["mode"] == ADOPT and not requests:
+        raise AirflowSkipException("The run adopts AWS's own restore tests.")
+
+    def look(around: Surroundings, moment: Moment) -> list[dict[str, Any]]:
+        if not requests:
+            choices = choose_by_params(around, context["params"], moment)
+        else:
+            choices, left_out = choose_requested(around, requests, proves_itself=PROVES_ITSELF)
+            for line in left_out:
+                log.info("Left out: %s", line)
+        return [order_of(choice, context, around.stack, moment) for choice in choices]
+
+    orders = choose_once(context, look)
+    if not orders:
+        raise AirflowSkipException("None of the new recovery points is to be drilled at once.")
+    return orders
 
 
-@task(task_id="to_adopt")
-def to_adopt(orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Hand on the drills of tables that AWS's restore testing has restored."""
-    return [order for order in orders if order["restore_job_id"] is not None]
+@task(task_id="choose_restore_tests")
+def choose_restore_tests() -> list[dict[str, Any]]:
+    """Choose the tables that AWS's restore testing restored and that wait for a verdict; one mapped drill each."""
+    context = get_current_context()
+    if context["params"]["mode"] != ADOPT or events_of(context):
+        raise AirflowSkipException("The run restores tables of its own.")
+
+    def look(around: Surroundings, moment: Moment) -> list[dict[str, Any]]:
+        jobs = restore_tests(around.hook, context["params"]["restore_testing_plan_arn"])
+        return [order_of_test(job, context, around.stack, moment) for job in jobs]
+
+    orders = choose_once(context, look)
+    if not orders:
+        raise AirflowSkipException("No restore test waits for a verdict.")
+    return orders
 
 
 def skip_if_decided(s3: Any, order: dict[str, Any]) -> None:
@@ -213,12 +223,31 @@ def skip_if_decided(s3: Any, order: dict[str, Any]) -> None:
         )
 
 
+def find_binding(s3: Any, order: Mapping[str, Any]) -> dict[str, Any]:
+    """Find what tells what the recovery point must hold.
+
+    :raises NothingBoundError: nothing does.
+    """
+    arn = order["chosen"]["recovery_point_arn"]
+    binding = fingerprints.find_binding(s3, order["bucket"], order["table"], arn)
+    if binding is None:
+        raise NothingBoundError(
+            f"no fingerprint is bound to recovery point {arn}, so nothing tells what it must hold: it was not made by "
+            "the DAGs table_backup or orders_backup_restore. Back the table up with one of them, and drill that point."
+        )
+    return binding.as_dict()
+
+
 @task(task_id="prepare")
 @tells_failure
 def prepare(order: dict[str, Any]) -> dict[str, Any]:
-    """Look at everything that the restore will need; skip the drill if it has its verdict already."""
+    """Look at everything that the restore will need; skip the drill if it has its verdict already.
+
+    :return: what is bound to the recovery point (:class:`backup_flows.fingerprints.Binding` as a dict).
+    """
     s3 = client("s3")
     skip_if_decided(s3, order)
+    binding = find_binding(s3, order)
     chosen, target = order["chosen"], order["target_table"]
     ensure_usable(find_point(BackupHook(aws_conn_id=AWS_CONN_ID), chosen["recovery_point_arn"], vault=chosen["vault"]))
     record = get_json(s3, order["bucket"], restore_record_key(target)) or {}
@@ -233,29 +262,16 @@ def prepare(order: dict[str, Any]) -> dict[str, Any]:
             owned_targets=frozenset({target} if record.get("run") == order["run"] else ()),
         ),
     )
-    return order
+    return binding
 
 
 @task(task_id="prepare")
 @tells_failure
 def prepare_adopted(order: dict[str, Any]) -> dict[str, Any]:
-    """Skip the drill if it has its verdict already."""
-    skip_if_decided(client("s3"), order)
-    return order
-
-
-@task(task_id="find_binding")
-@tells_failure
-def find_binding(order: dict[str, Any]) -> dict[str, Any]:
-    """Find what tells what the recovery point must hold."""
-    arn = order["chosen"]["recovery_point_arn"]
-    binding = fingerprints.find_binding(client("s3"), order["bucket"], order["table"], arn)
-    if binding is None:
-        raise NothingBoundError(
-            f"no fingerprint is bound to recovery point {arn}, so nothing tells what it must hold: it was not made by "
-            "the DAGs table_backup or orders_backup_restore. Back the table up with one of them, and drill that point."
-        )
-    return binding.as_dict()
+    """Skip the drill if it has its verdict already; return what is bound to the recovery point."""
+    s3 = client("s3")
+    skip_if_decided(s3, order)
+    return find_binding(s3, order)
 
 
 @task(task_id="describe_restore_job")

@@ -86,6 +86,7 @@ def make_context(*, unfinished_runs: int = 0, run: dict[str, Any] | None = None,
             "xcom_push",
             "xcom_pull",
             "get_dr_count",
+            "get_task_states",
             "try_number",
             "max_tries",
         ]
