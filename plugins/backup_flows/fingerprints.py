@@ -74,6 +74,8 @@ class Taken:
         taken_at: AWS's time when the scan ended, ISO 8601.
         digest: one hash over the whole fingerprint.
         figures: what the scan came to (:class:`ScanFigures` as a dict); empty in records of earlier releases.
+        depth: what of the table was looked at (:class:`restore_proof.verdict.Depth`).
+        about: of a sample, its ``seed``, ``segments_read`` and ``segments``; of canaries, ``written_at``.
     """
 
     prefix: str
@@ -81,6 +83,8 @@ class Taken:
     digest: str
     items: int
     figures: dict[str, Any] = field(default_factory=dict)
+    depth: str = "full"
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,8 @@ class Binding:
 
     Attributes:
         drifting: the table was written to between the two fingerprints.
+        depth: how deep a proof by them looks (:class:`restore_proof.verdict.Depth`).
+        notes: what else a reader of the verdict should know, as sentences.
     """
 
     recovery_point_arn: str
@@ -104,6 +110,8 @@ class Binding:
     as_of: str
     dag_id: str
     run_id: str
+    depth: str = "full"
+    notes: tuple[str, ...] = ()
 
     @property
     def prefix(self) -> str:
@@ -117,7 +125,14 @@ class Binding:
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Binding:
         """Return the binding that :meth:`as_dict` wrote."""
-        return cls(**{**document, "before": Taken(**document["before"]), "after": Taken(**document["after"])})
+        return cls(
+            **{
+                **document,
+                "before": Taken(**document["before"]),
+                "after": Taken(**document["after"]),
+                "notes": tuple(document.get("notes", ())),
+            }
+        )
 
 
 def take(
@@ -165,10 +180,14 @@ def keep(
     manifest: BinaryIO,
     figures: ScanFigures,
     clock: Callable[[], dt.datetime],
+    depth: str = "full",
+    about: dict[str, Any] | None = None,
 ) -> Taken:
     """Put a fingerprint and its manifest into S3 below ``prefix``.
 
     :param manifest: stands at its beginning.
+    :param depth: what of the table it is of.
+    :param about: more on that, see :class:`Taken`.
     :param clock: AWS's clock.
     """
     s3.upload_fileobj(manifest, bucket, f"{prefix}manifest.bin", ExtraArgs={"ContentType": BINARY})
@@ -179,6 +198,8 @@ def keep(
         digest=fingerprint.digest,
         items=fingerprint.item_count,
         figures=asdict(figures),
+        depth=depth,
+        about=about or {},
     )
     # Written last: who finds it finds the other two.
     put_json(s3, bucket, f"{prefix}meta.json", asdict(taken))

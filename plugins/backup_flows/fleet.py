@@ -52,6 +52,7 @@ class FleetTable:
     Attributes:
         lifecycle: as AWS Backup takes it.
         size_bytes: as DynamoDB told it, hours old; only to spread the work.
+        proof: how deep its restores are proven (:class:`backup_flows.protection_proof.ProofSettings` as a dict).
     """
 
     name: str
@@ -62,6 +63,7 @@ class FleetTable:
     start_minutes: int
     completion_minutes: int
     size_bytes: int = 0
+    proof: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, protected: ProtectedTable, *, stack_vault: str, size_bytes: int) -> FleetTable:
@@ -76,6 +78,7 @@ class FleetTable:
             start_minutes=rule.start_minutes,
             completion_minutes=rule.completion_minutes,
             size_bytes=size_bytes,
+            proof=rule.proof.to_dict(),
         )
 
 

@@ -248,7 +248,7 @@ def seconds_between(start: str, end: str) -> float:
 
 def of_table(resources: Mapping[str, Any], table: FleetTable) -> dict[str, Any]:
     """Return the resources as the functions for one table take them."""
-    return {**resources, "table": table.name, "table_arn": table.arn, "vault": table.vault}
+    return {**resources, "table": table.name, "table_arn": table.arn, "vault": table.vault, "proof": table.proof}
 
 
 def _held_tables(
@@ -381,6 +381,7 @@ def bind_recovery_points(shard: dict[str, Any], resources: dict[str, Any]) -> di
                 "backup_job_id": binding.backup_job_id,
                 "size_bytes": binding.size_bytes,
                 "drifting": binding.drifting,
+                "depth": binding.depth,
                 "fingerprint_seconds": sum(
                     taken.figures.get("seconds", 0.0) for taken in (binding.before, binding.after)
                 ),

@@ -37,6 +37,11 @@ def intent_prefix(token: str) -> str:
     return f"intents/{_part(token)}/"
 
 
+def canaries_prefix(table: str) -> str:
+    """Return the prefix of the records of canaries that were written to a table."""
+    return f"canaries/{_part(table)}/"
+
+
 def restore_record_key(target_table: str) -> str:
     """Return the key of the record that says which run a restored table belongs to."""
     return f"restores/{_part(target_table)}.json"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from backup_flows import fingerprints
+from backup_flows.depths import Place, take_like
 from backup_flows.evidence import record_evidence, versions
 from backup_flows.fingerprints import Binding, Taken
 from backup_flows.keys import evidence_prefix, settings_key
@@ -17,6 +18,7 @@ from backup_flows.scan_parts import Part, merge_parts
 from backup_flows.store import get_bytes, put_bytes
 from dynamodb_bulk.compare import Comparison, judge
 from dynamodb_bulk.fingerprint import Fingerprint
+from restore_proof.depth_words import at_depth, nothing_to_go_by
 from restore_proof.evidence import DIFF_NAME, Drill, Phase
 from restore_proof.settings import (
     SettingsComparison,
@@ -25,7 +27,7 @@ from restore_proof.settings import (
     settings_from_json,
     settings_to_json,
 )
-from restore_proof.verdict import Subject, Verdict, fail_closed, verdict_from_comparison
+from restore_proof.verdict import Depth, Result, Subject, Verdict, fail_closed, verdict_from_comparison
 
 RESTORED = "restored."
 """Prefix of the restored table's fingerprint, beside the evidence."""
@@ -114,6 +116,7 @@ def prove(dynamodb: Any, s3: Any, request: ProofRequest, *, clock: Callable[[], 
             subject=request.subject,
             record=record,
             clock=clock,
+            depth=Depth(request.binding.depth),
         )
     return recorded[-1]
 
@@ -142,15 +145,36 @@ def _validate(
         found.comparison = judge(before, after, restored, manifests=manifests, diff_sink=sink)
     found.diff = diff
     recorded = get_bytes(s3, bucket, settings_key(binding.table, binding.recovery_point_arn))
-    alarms: tuple[str, ...] = ()
     if recorded is not None:
         found.settings = compare_settings(
             settings_from_json(recorded),
             record_settings(dynamodb, request.restored_table, recorded_at=clock()),
             encryption_type=request.encryption_type,  # type: ignore[arg-type]
         )
-        alarms = found.settings.alarms
-    return verdict_from_comparison(found.comparison, request.subject, decided_at=clock(), alarms=alarms)
+    return _concluded(binding, found.comparison, found.settings, request.subject, decided_at=clock())
+
+
+def _concluded(
+    binding: Binding,
+    comparison: Comparison,
+    settings: SettingsComparison | None,
+    subject: Subject,
+    *,
+    decided_at: dt.datetime,
+) -> Verdict:
+    """Return the verdict, in the words of its depth."""
+    depth = Depth(binding.depth)
+    verdict = verdict_from_comparison(
+        comparison,
+        subject,
+        decided_at=decided_at,
+        depth=depth,
+        alarms=settings.alarms if settings is not None else (),
+    )
+    nothing = nothing_to_go_by(depth, comparison, settings_known=settings is not None)
+    if nothing is not None and verdict.is_proven:
+        verdict = replace(verdict, result=Result.UNPROVEN, reasons=(nothing, *verdict.reasons))
+    return at_depth(verdict, comparison, binding.before.about, binding.notes)
 
 
 def _read_restored(
@@ -164,16 +188,8 @@ def _read_restored(
 ) -> tuple[Taken, Fingerprint]:
     if request.parts:
         return merge_parts(s3, bucket=request.bucket, prefix=prefix, parts=request.parts, clock=clock)
-    return fingerprints.take(
-        dynamodb,
-        s3,
-        bucket=request.bucket,
-        prefix=prefix,
-        table=request.restored_table,
-        key_names=key_names,
-        max_rcu=request.max_rcu,
-        clock=clock,
-    )
+    place = Place(dynamodb, s3, request.bucket, prefix, request.restored_table, request.max_rcu, clock)
+    return take_like(place, request.binding.before, key_names)
 
 
 def _recorded(

@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from backup_flows.protection import ProtectedTable, Protection, Table, TableEntry, table_name
+from backup_flows.protection import ProtectedTable, Protection, ProtectionRule, Table, TableEntry, table_name
 from recovery_retention.names import parse_restored_name
 
 RESTORE_TEST_TAG = "awsbackup-restore-test"
@@ -60,6 +60,22 @@ def find_protected_tables(clients: Callable[[str], Any], protection: Protection)
     copies = {arn for arn, table in tables.items() if parse_restored_name(table.name) or RESTORE_TEST_TAG in table.tags}
     selected = protection.select(table for arn, table in tables.items() if arn not in copies)
     return ProtectedTables(tuple(selected), tuple(missing))
+
+
+def rule_of(clients: Callable[[str], Any], protection: Protection, table_arn: str) -> ProtectionRule | None:
+    """Return by which rule one table is protected; None if the file does not select it.
+
+    Args:
+        clients: returns a low-level client for a service name.
+        protection: the file.
+        table_arn: the table.
+    """
+    tags: dict[str, str] = {}
+    if protection.by_tag:
+        pages = clients("dynamodb").get_paginator("list_tags_of_resource").paginate(ResourceArn=table_arn)
+        tags = {tag["Key"]: tag["Value"] for page in pages for tag in page.get("Tags", ())}
+    selected = protection.select([Table(table_name(table_arn), table_arn, tags)])
+    return selected[0].rule if selected else None
 
 
 def _tagged(tagging: Any, tags: dict[str, str]) -> Iterable[Table]:

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from backup_flows.protection_proof import BUILT_IN_PROOF, ProofPart, ProofSettings, merge_proof
 from backup_flows.protection_retention import BUILT_IN_RETENTION, RetentionPart, RetentionRun, keep_policy
 from backup_flows.schedules import DEFAULT_TIMEZONE, Schedule, parse_schedule
 from recovery_retention.plan import PolicyError
 from recovery_retention.policy import KeepPolicy
+from restore_proof.verdict import Depth
 
 TierName = Literal["12-hourly", "daily", "weekly", "monthly"]
 SelectedBy = Literal["arn", "name", "tag"]
@@ -32,8 +34,6 @@ MIN_WINDOW_GAP: Final = 60
 COLD_DAYS: Final = 90
 """What has gone to cold storage stays there for so many days:
 https://docs.aws.amazon.com/aws-backup/latest/devguide/API_Lifecycle.html"""
-
-PROOF_DEPTHS: Final = ("full",)
 
 SCHEDULES: Final[Mapping[TierName, str]] = {
     "12-hourly": "cron(0 5,17 ? * * *)",
@@ -53,12 +53,13 @@ BUILT_IN: Final[Mapping[str, Mapping[str, Any]]] = {
     "window": {"start_minutes": 60, "completion_minutes": 120},
     "lifecycle": {"cold_after_days": None, "delete_after_days": 366},
     "targets": {"rpo_hours": None, "rto_minutes": 240},
-    "proof": {"depth": "full"},
+    "proof": BUILT_IN_PROOF,
     "drill": {"on_new_point": False},
     "retention": BUILT_IN_RETENTION,
 }
 
 BUILT_IN_KEEP: Final = keep_policy(BUILT_IN_RETENTION)
+BUILT_IN_PROOF_SETTINGS: Final = ProofSettings()
 
 _VAULT: Final = r"^[a-zA-Z0-9_-]{2,50}$"
 _TABLE: Final = r"^[a-zA-Z0-9_.-]{3,255}$"
@@ -91,19 +92,6 @@ class TargetsPart(_Section):
 
     rpo_hours: Annotated[float, Field(gt=0, le=24 * MAX_DAYS)] | None = None
     rto_minutes: Annotated[float, Field(gt=0)] | None = None
-
-
-class ProofPart(_Section):
-    """How deep a restored table is compared."""
-
-    depth: str = "full"
-
-    @field_validator("depth")
-    @classmethod
-    def _known(cls, depth: str) -> str:
-        if depth not in PROOF_DEPTHS:
-            raise ValueError(f"proof depth {depth!r} is not available; there is {', '.join(PROOF_DEPTHS)}")
-        return depth
 
 
 class DrillPart(_Section):
@@ -188,7 +176,7 @@ class ProtectionRule:
 
     Attributes:
         vault: the vault; None means that of the stack.
-        depth: of the proof.
+        proof: how deep its restores are proven.
         keep: what keeps its recovery points.
         drill_on_new_point: whether each new one is drilled at once.
     """
@@ -203,13 +191,18 @@ class ProtectionRule:
     delete_after_days: int
     rpo: dt.timedelta
     rto: dt.timedelta
-    depth: str
+    proof: ProofSettings = BUILT_IN_PROOF_SETTINGS
     keep: KeepPolicy = BUILT_IN_KEEP
     drill_on_new_point: bool = False
 
     def instants(self, start: dt.datetime, end: dt.datetime) -> list[dt.datetime]:
         """Return when it is due, from ``start`` on and before ``end`` (UTC)."""
         return list(self.parsed_schedule.between(start, end))
+
+    @property
+    def depth(self) -> Depth:
+        """How deep its restores are proven."""
+        return self.proof.depth
 
     @property
     def parsed_schedule(self) -> Schedule:
@@ -271,6 +264,7 @@ class Protection(_Section):
         period = PERIODS[entry.tier]
         start, completion = (dt.timedelta(minutes=window[f"{name}_minutes"]) for name in ("start", "completion"))
         rpo_hours = targets["rpo_hours"]
+        proof = merge_proof([layer.proof.model_dump(exclude_unset=True) for layer in layers])
         rule = ProtectionRule(
             tier=entry.tier,
             schedule=(tier and tier.schedule) or SCHEDULES[entry.tier],
@@ -283,8 +277,8 @@ class Protection(_Section):
             # A backup counts from its start, and the next may take both windows to be there.
             rpo=period + start + completion if rpo_hours is None else dt.timedelta(hours=rpo_hours),
             rto=dt.timedelta(minutes=targets["rto_minutes"]),
-            depth=_merged("proof", layers)["depth"],
-            keep=_keep(layers),
+            proof=proof,
+            keep=_keep(layers, proof.depth),
             drill_on_new_point=_merged("drill", layers)["on_new_point"],
         )
         _check_rule(rule, period)
@@ -341,14 +335,27 @@ def _merged(section: str, layers: Iterable[Settings]) -> dict[str, Any]:
     return merged
 
 
-def _keep(layers: Iterable[Settings]) -> KeepPolicy:
+def _keep(layers: Sequence[Settings], depth: Depth = Depth.FULL) -> KeepPolicy:
+    """Return what keeps a table's recovery points.
+
+    Where the file does not say how deep a proof has to be to count, those that are as deep as asked for do.
+    """
+    merged = _merged("retention", layers)
+    if not any(layer.retention.min_depth for layer in layers):
+        merged["min_depth"] = depth
     try:
-        return keep_policy(_merged("retention", layers))
+        return keep_policy(merged)
     except PolicyError as error:
         raise ProtectionRuleError("retention", str(error)) from error
 
 
 def _check_rule(rule: ProtectionRule, period: dt.timedelta) -> None:
+    if rule.keep.min_depth.rank > rule.depth.rank:
+        raise ProtectionRuleError(
+            "retention",
+            f"min_depth {rule.keep.min_depth} can't be met by restores that are proven {rule.depth}: no recovery point "
+            f"would ever count as proven. Give min_depth {rule.depth}, or a deeper proof",
+        )
     if rule.completion_minutes < rule.start_minutes + MIN_WINDOW_GAP:
         raise ProtectionRuleError(
             "window",

@@ -13,7 +13,8 @@ from typing import Any, Final
 import yaml
 from pydantic import ValidationError
 
-from backup_flows.protection import PROOF_DEPTHS, Protection, ProtectionRuleError
+from backup_flows.protection import Protection, ProtectionRuleError
+from backup_flows.protection_proof import PROOF_REMEDIES
 from backup_flows.protection_retention import RETENTION_REMEDIES
 
 PROTECTION_FILE: Final = "include/protection.yaml"
@@ -31,7 +32,6 @@ _REMEDIES: Final[Mapping[str, str]] = {
     "delete_after_days": "give whole days from 1 to 36500",
     "rpo_hours": "give hours above 0, at least the tier's own period",
     "rto_minutes": "give minutes above 0",
-    "depth": f"write {' or '.join(f'`depth: {depth}`' for depth in PROOF_DEPTHS)}",
     "on_new_point": "write true or false",
     "vault": "2 to 50 letters, digits, _ and -; leave it out for the stack's vault",
     "name": "give one table's exact name, 3 to 255 letters, digits, _, . and -; choose many tables by `tag`",
@@ -40,6 +40,8 @@ _REMEDIES: Final[Mapping[str, str]] = {
     "schedule": "write cron(minutes hours day-of-month month day-of-week year), such as cron(0 5 ? * * *)",
     "timezone": "give an IANA name, such as Etc/UTC",
 }
+
+_REMEDIES_OF: Final[Mapping[str, Mapping[str, str]]] = {"retention": RETENTION_REMEDIES, "proof": PROOF_REMEDIES}
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def _explain(error: ValidationError, tree: yaml.Node | None) -> Iterator[Problem
             if found["type"] not in {"missing", "value_error"}:
                 message += f" (given: {found['input']!r:.60})"
             # Periods of retention are called like tiers.
-            remedies = {**_REMEDIES, **RETENTION_REMEDIES} if "retention" in place else _REMEDIES
+            remedies = {**_REMEDIES, **next((own for part, own in _REMEDIES_OF.items() if part in place), {})}
             remedy = next((remedies[str(part)] for part in reversed(place) if str(part) in remedies), "")
         yield Problem(_line(tree, place), _path(place), message, remedy or "see include/protection.yaml")
 

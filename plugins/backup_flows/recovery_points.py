@@ -17,17 +17,20 @@ from aws_backup.intents import IntentIdentity, peek_intent
 from aws_backup.operators.backup import BackupStartBackupJobOperator
 from aws_backup.questions import backup_intent_question, intent_store
 from aws_backup.sensors.backup import BackupJobSensor
-from backup_flows import fingerprints
+from backup_flows import canaries, fingerprints
 from backup_flows.as_of import utcnow
 from backup_flows.aws import AWS_CONN_ID, client, server_time
 from backup_flows.defaults import BACKUP_LIMIT, MAPPED_MAY_BE_SKIPPED, RECOVERY_POINT, SCAN_LIMIT
+from backup_flows.depths import Place, take_first, take_like
 from backup_flows.fingerprints import Binding, Taken
 from backup_flows.keys import intent_prefix
 from backup_flows.leasing import ensure_lease, ensure_run_holds_lease
 from backup_flows.operators import SettleOperator
 from backup_flows.proof import record_source_settings
+from backup_flows.protection_proof import ProofSettings
 from backup_flows.scan_parts import PART_BYTES, PARTS_AT_ONCE, Part, merge_parts, plan_parts, take_part
 from recovery_retention.names import MANAGED_BY, MANAGED_BY_TAG, RUN_TAG
+from restore_proof.verdict import Depth
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +93,10 @@ def plan_scans(resources: dict[str, Any], expected_bytes: int, context: Any) -> 
 
     :param expected_bytes: what was loaded; DynamoDB tells a table's size hours late.
     :return: the parts (:class:`backup_flows.scan_parts.Part` as dicts), their prefix the one of the job; none if one
-        task reads the whole table.
+        task reads the whole table, or if only some of its items are looked at.
     """
+    if proof_of(resources).depth is not Depth.FULL:
+        return []
     parts = plan_parts(
         client("dynamodb"),
         table=resources["table"],
@@ -109,6 +114,32 @@ def plan_scans(resources: dict[str, Any], expected_bytes: int, context: Any) -> 
 def plan_scan_parts(resources: dict[str, Any], loaded: dict[str, Any]) -> list[dict[str, Any]]:
     """Cut the table into parts, one mapped task each for either fingerprint; none if the table is small."""
     return plan_scans(resources, loaded["bytes"], get_current_context())
+
+
+@task(task_id="plant_canaries")
+def plant_canaries(resources: dict[str, Any], loaded: dict[str, Any]) -> str:
+    """Write the table's canaries, where its proof is to demand such; they have to settle like any other write.
+
+    :return: when the last write was, ISO 8601.
+    """
+    context, proof = get_current_context(), proof_of(resources)
+    if proof.depth is not Depth.CANARY:
+        return str(loaded["ended_at"])
+    ensure_run_holds_lease(context)
+    intent = intended_backup(resources, context)
+    if standing_before(resources, intent) is not None:
+        return str(loaded["ended_at"])
+    record = canaries.plant(
+        client("dynamodb"),
+        client("s3"),
+        bucket=resources["bucket"],
+        prefix=intent_prefix(intent.token),
+        table=resources["table"],
+        proof=proof,
+        nonce=intent.token,
+        clock=aws_clock(),
+    )
+    return max(str(record["written_at"]), str(loaded["ended_at"]), key=dt.datetime.fromisoformat)
 
 
 @task(task_id="scan_before", max_active_tis_per_dagrun=PARTS_AT_ONCE, execution_timeout=SCAN_LIMIT)
@@ -138,28 +169,33 @@ def of_fingerprint(part: dict[str, Any], which: str) -> Part:
     return replace(planned, prefix=f"{planned.prefix}{which}")
 
 
-def take_whole(
-    resources: dict[str, Any], context: Any, prefix: str, parts: Sequence[dict[str, Any]], which: str
-) -> Taken:
-    """Take a fingerprint of the table, of its parts if it was read in parts.
+def proof_of(resources: dict[str, Any]) -> ProofSettings:
+    """Return how deep a proof of the table is to look, as ``protection.yaml`` has it."""
+    return ProofSettings.from_dict(resources.get("proof"))
 
-    Parts that were planned for another job (a new one is due since) are of no use: the table is then read here.
-    """
-    s3, bucket, clock = client("s3"), resources["bucket"], aws_clock()
-    planned = [of_fingerprint(part, which) for part in parts]
-    if planned and all(part.prefix == prefix for part in planned):
-        taken, _ = merge_parts(s3, bucket=bucket, prefix=prefix, parts=planned, clock=clock)
-        return taken
-    taken, _ = fingerprints.take(
-        client("dynamodb"),
-        s3,
-        bucket=bucket,
+
+def place_of(resources: dict[str, Any], context: Any, prefix: str) -> Place:
+    """Return where the table is read, and where what is kept of it goes."""
+    return Place(
+        dynamodb=client("dynamodb"),
+        s3=client("s3"),
+        bucket=resources["bucket"],
         prefix=prefix,
         table=resources["table"],
         max_rcu=context["params"]["max_rcu"],
-        clock=clock,
+        clock=aws_clock(),
     )
-    return taken
+
+
+def merged(place: Place, parts: Sequence[dict[str, Any]], which: str) -> Taken | None:
+    """Return the fingerprint of a table that was read in parts.
+
+    Parts that were planned for another job (a new one is due since) are of no use: the table is then read anew.
+    """
+    planned = [of_fingerprint(part, which) for part in parts]
+    if not planned or any(part.prefix != place.prefix for part in planned):
+        return None
+    return merge_parts(place.s3, bucket=place.bucket, prefix=place.prefix, parts=planned, clock=place.clock)[0]
 
 
 def take_before(
@@ -179,7 +215,12 @@ def take_before(
     if standing is not None:
         log.info("The backup job stands (%s), so its fingerprint of %s counts", intent.reason, standing.taken_at)
         return vars(standing)
-    return vars(take_whole(resources, context, f"{intent_prefix(intent.token)}{BEFORE}", parts, BEFORE))
+    job_prefix = intent_prefix(intent.token)
+    place = place_of(resources, context, f"{job_prefix}{BEFORE}")
+    taken = merged(place, parts, BEFORE) or take_first(
+        place, proof_of(resources), seed=intent.token, job_prefix=job_prefix
+    )
+    return vars(taken)
 
 
 @task(task_id="fingerprint_before", trigger_rule=MAPPED_MAY_BE_SKIPPED, execution_timeout=SCAN_LIMIT)
@@ -207,7 +248,8 @@ def bind_recovery_point(
     taken_before = Taken(**before)
     fingerprints.ensure_taken_before(taken_before, job["creation_date"])
     token_prefix = taken_before.prefix.removesuffix(BEFORE)
-    after = take_whole(resources, context, f"{token_prefix}{AFTER}", parts, AFTER)
+    place = place_of(resources, context, f"{token_prefix}{AFTER}")
+    after = merged(place, parts, AFTER) or take_like(place, taken_before)[0]
     binding = Binding(
         recovery_point_arn=arn,
         table=resources["table"],
@@ -222,6 +264,7 @@ def bind_recovery_point(
         as_of=resources["as_of"],
         dag_id=context["dag_run"].dag_id,
         run_id=context["dag_run"].run_id,
+        depth=taken_before.depth,
     )
     record_source_settings(dynamodb, s3, bucket=bucket, binding=binding, now=aws_clock()())
     if binding.drifting:
@@ -265,8 +308,9 @@ def back_up(resources: Any, lease: Any, *, loaded: Any, settle_seconds: str) -> 
     :param settle_seconds: template of the settle time.
     :return: the binding (:class:`backup_flows.fingerprints.Binding` as a dict).
     """
+    written: Any = plant_canaries(resources, loaded)
     settle_before = SettleOperator(
-        task_id="settle_before", since=loaded["ended_at"], seconds=settle_seconds, execution_timeout=BACKUP_LIMIT
+        task_id="settle_before", since=written, seconds=settle_seconds, execution_timeout=BACKUP_LIMIT
     )
     # Needs nothing that settling changes, so it costs no time of its own.
     parts: Any = plan_scan_parts(resources, loaded)

@@ -15,6 +15,10 @@ from backup_flows.defaults import NO_RETRY
 from backup_flows.guards import ensure_settle_allowed
 from backup_flows.keys import restore_record_key
 from backup_flows.preflight import Flight, Kept, check_opt_in, ensure_ready
+from backup_flows.project_files import project_file
+from backup_flows.protected_tables import rule_of
+from backup_flows.protection_file import PROTECTION_FILE, load_protection
+from backup_flows.protection_proof import ProofSettings
 from backup_flows.stack import (
     STACK_DAG_ID,
     MissingResourcesError,
@@ -103,8 +107,8 @@ def check_resources(stack_name: str) -> dict[str, str]:
 def preflight() -> dict[str, Any]:
     """Check everything that the run will need; return the names that the other tasks work on.
 
-    :return: the stack's resources, plus ``as_of`` (date), ``run`` (as tags name it), ``run_key`` (8 hex digits)
-        and the ``lifecycle`` of the recovery point.
+    :return: the stack's resources, plus ``as_of`` (date), ``run`` (as tags name it), ``run_key`` (8 hex digits),
+        the ``lifecycle`` of the recovery point, and how deep its ``proof`` is to look.
     """
     context = get_current_context()
     params = context["params"]
@@ -113,6 +117,8 @@ def preflight() -> dict[str, Any]:
     backup = client("backup")
     ensure_settle_allowed(params["settle_seconds"], local=is_local(backup))
     ensure_opted_in(backup)
+    rule = rule_of(client, load_protection(project_file(PROTECTION_FILE)), resources.table_arn)
+    proof = rule.proof if rule is not None else ProofSettings()
     # A template would make text of the number, which AWS refuses.
     lifecycle = {"DeleteAfterDays": params["delete_after_days"]}
     as_of, run = as_of_date(context), f"{dag_run.dag_id}/{dag_run.run_id}"
@@ -132,6 +138,7 @@ def preflight() -> dict[str, Any]:
     return {
         **resources.as_dict(),
         "lifecycle": lifecycle,
+        "proof": proof.to_dict(),
         "as_of": as_of,
         "run": run_tag(dag_run.dag_id, dag_run.run_id),
         "run_key": run_key(dag_run.dag_id, dag_run.run_id),

@@ -37,6 +37,7 @@ from recovery_retention.names import (
     restored_table_name,
     run_tag,
 )
+from restore_proof.verdict import Depth
 
 log = logging.getLogger(__name__)
 
@@ -221,6 +222,8 @@ def phases_of(binding: Binding, job: dict[str, Any]) -> list[tuple[str, str, str
 def plan_proof_scans(resources: dict[str, Any], plan: dict[str, Any], binding: dict[str, Any]) -> list[dict[str, Any]]:
     """Cut the table that is going to be restored into parts, one mapped task each; none if it is small."""
     bound = Binding.from_dict(binding)
+    if Depth(bound.depth) is not Depth.FULL:
+        return []
     s3 = client("s3")
     parts = plan_parts(
         client("dynamodb"),

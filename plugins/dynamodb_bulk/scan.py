@@ -157,7 +157,7 @@ def scan_table(
     numbers = range(segments) if only_segments is None else sorted(set(only_segments))
     if any(not 0 <= number < segments for number in numbers):
         raise ValueError(f"only_segments must be from 0 to {segments - 1}, not {list(numbers)}.")
-    request = _request(
+    request = scan_request(
         table_name, segments, consistent_read, projection, PAGE_ITEMS if page_limit is None else page_limit
     )
     run = _Run(client, request, numbers, resume or {}, max_rcu, patience_seconds, effects or Effects())
@@ -165,7 +165,7 @@ def scan_table(
         yield from run.pages(progress, expected_items)
     except ClientError as error:
         if error_code(error) == "ResourceNotFoundException":
-            raise _missing(table_name) from error
+            raise missing_table(table_name) from error
         raise
 
 
@@ -178,7 +178,7 @@ def table_key_names(client: DynamoDBClient, table_name: str) -> tuple[str, ...]:
     try:
         schema = client.describe_table(TableName=table_name)["Table"]["KeySchema"]
     except client.exceptions.ResourceNotFoundException as error:
-        raise _missing(table_name) from error
+        raise missing_table(table_name) from error
     return tuple(
         element["AttributeName"] for element in sorted(schema, key=lambda element: element["KeyType"] != "HASH")
     )
@@ -258,8 +258,8 @@ class _Run:
         segment, start = pending.pop(future)
         answer = future.result()
         with collector_paused:
-            parsed = _parsed(answer)
-        items = _checked_items(parsed, segment)
+            parsed = parsed_answer(answer)
+        items = checked_items(parsed, segment)
         # An empty page is not the end: only a missing LastEvaluatedKey is.
         last_key = parsed.get("LastEvaluatedKey") or None
         if last_key is not None and last_key == start:
@@ -281,7 +281,7 @@ class _Run:
         if limit is not None:
             body["Limit"] = min(limit, body["Limit"])
         deadline = self._effects.clock() + self._patience_seconds
-        return self._transport.call("Scan", _json(body), deadline=deadline)
+        return self._transport.call("Scan", request_json(body), deadline=deadline)
 
     def _nap(self, seconds: float) -> None:
         """Sleep, but wake up when the scan is stopped."""
@@ -293,13 +293,14 @@ class _Run:
             left -= _LONGEST_NAP
 
 
-def _request(
+def scan_request(
     table_name: str,
     segments: int,
     consistent_read: bool,
     projection: Sequence[str] | None,
     page_limit: int,
 ) -> dict[str, Any]:
+    """Return what all requests of a scan have in common."""
     request: dict[str, Any] = {
         "TableName": table_name,
         "ConsistentRead": consistent_read,
@@ -315,7 +316,8 @@ def _request(
     return request
 
 
-def _json(body: Mapping[str, Any]) -> bytes:
+def request_json(body: Mapping[str, Any]) -> bytes:
+    """Return a request's body; what DynamoDB may have in a key and JSON in UTF-8 can't hold is escaped."""
     try:
         return orjson.dumps(body)
     except TypeError:
@@ -323,7 +325,12 @@ def _json(body: Mapping[str, Any]) -> bytes:
         return json.dumps(body).encode("ascii")
 
 
-def _parsed(answer: bytes) -> dict[str, Any]:
+def parsed_answer(answer: bytes, operation: str = "Scan") -> dict[str, Any]:
+    """Return what an answer says.
+
+    Raises:
+        ScanAnswerError: if it is no JSON object.
+    """
     try:
         parsed = orjson.loads(answer)
     except orjson.JSONDecodeError:
@@ -331,13 +338,20 @@ def _parsed(answer: bytes) -> dict[str, Any]:
             # Python's own parser also takes lone surrogates.
             parsed = json.loads(answer.decode("utf-8", "surrogatepass"))
         except ValueError as error:
-            raise ScanAnswerError(f"DynamoDB's answer to a Scan is not JSON: {error}. Check the endpoint.") from error
+            raise ScanAnswerError(
+                f"DynamoDB's answer to a {operation} is not JSON: {error}. Check the endpoint."
+            ) from error
     if not isinstance(parsed, dict):
-        raise ScanAnswerError("DynamoDB's answer to a Scan is not a JSON object. Check the endpoint.")
+        raise ScanAnswerError(f"DynamoDB's answer to a {operation} is not a JSON object. Check the endpoint.")
     return parsed
 
 
-def _checked_items(parsed: Mapping[str, Any], segment: int) -> list[Item]:
+def checked_items(parsed: Mapping[str, Any], segment: int) -> list[Item]:
+    """Return a page's items.
+
+    Raises:
+        ScanAnswerError: if they are not as many as the page says.
+    """
     items = parsed.get("Items", [])
     count = parsed.get("Count", len(items))
     if count != len(items):
@@ -349,7 +363,8 @@ def _checked_items(parsed: Mapping[str, Any], segment: int) -> list[Item]:
     return found
 
 
-def _missing(table_name: str) -> TableMissingError:
+def missing_table(table_name: str) -> TableMissingError:
+    """Return the error of a table that is not there."""
     return TableMissingError(
         f"There is no DynamoDB table {table_name!r} to read. Check its name, and the Region and account "
         "of the connection; a table that is still being restored can't be read before it is ACTIVE."

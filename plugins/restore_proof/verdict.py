@@ -36,21 +36,27 @@ class Depth(StrEnum):
     """How deep a proof looked."""
 
     FULL = "full"
+    """At every item."""
     SAMPLED = "sampled"
-    COUNTED = "counted"
+    """At a random sample of the items, demanded by their keys."""
+    CANARY = "canary"
+    """At items that were written for this purpose, demanded by their keys."""
+    SCHEMA = "schema"
+    """At keys, indexes and settings; at no item."""
 
     @property
     def rank(self) -> int:
         """A number that is greater for a deeper proof."""
-        return {Depth.COUNTED: 1, Depth.SAMPLED: 2, Depth.FULL: 3}[self]
+        return {Depth.SCHEMA: 1, Depth.CANARY: 2, Depth.SAMPLED: 3, Depth.FULL: 4}[self]
 
     @property
     def blind_to(self) -> str:
         """What a proof of this depth can't see, as a sentence."""
         return {
             Depth.FULL: "A change that was made and undone again between the two fingerprints of the source.",
-            Depth.SAMPLED: "Whatever is wrong in items outside of the sample.",
-            Depth.COUNTED: "Whatever leaves the number of items as it is: changed values, swapped items.",
+            Depth.SAMPLED: "Whatever is wrong in items outside of the sample, and items that should not be there.",
+            Depth.CANARY: "Whatever is wrong in any item but the canaries.",
+            Depth.SCHEMA: "The items: whether they came back at all, and what is in them.",
         }[self]
 
 
@@ -124,6 +130,7 @@ class Verdict:
         decided_at: when (aware).
         counts: items compared, missing and so on, by name.
         evidence: where the evidence pack is, if there is one.
+        confidence: of a sample, what it can be trusted to have caught (`restore_proof.confidence`).
     """
 
     subject: Subject
@@ -133,6 +140,7 @@ class Verdict:
     decided_at: dt.datetime
     counts: Mapping[str, int | None] = field(default_factory=dict)
     evidence: str | None = None
+    confidence: Mapping[str, float | int | str] | None = None
 
     def __post_init__(self) -> None:
         if self.decided_at.tzinfo is None:
@@ -171,6 +179,7 @@ class Verdict:
             "decided_at": self.decided_at.astimezone(dt.UTC).isoformat(),
             "counts": dict(self.counts),
             "evidence": self.evidence,
+            **({"confidence": dict(self.confidence)} if self.confidence is not None else {}),
         }
 
     def to_json(self) -> bytes:
@@ -206,6 +215,7 @@ class Verdict:
                 decided_at=dt.datetime.fromisoformat(document["decided_at"]),
                 counts=dict(document["counts"]),
                 evidence=document["evidence"],
+                confidence=document.get("confidence"),
             )
         except VerdictFormatError:
             raise

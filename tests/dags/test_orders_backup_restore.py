@@ -17,6 +17,7 @@ CHAIN = [
     "stage",
     "acquire_lease",
     "load",
+    "back_up.plant_canaries",
     "back_up.settle_before",
     "back_up.fingerprint_before",
     "back_up.start_backup_job",

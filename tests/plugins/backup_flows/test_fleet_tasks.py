@@ -116,6 +116,27 @@ def fleet(flow, in_task, new_context):
 
 
 class TestAllGood:
+    def test_each_table_is_kept_for_a_proof_as_deep_as_its_entry_asks_for(self, flow, protect, fleet):
+        depths = {"table-a": "full", "table-b": "sampled", "table-c": "canary", "table-d": "schema"}
+        entries = []
+        for name, depth in depths.items():
+            flow.make_table(name)
+            for number in range(30):
+                flow.put(str(number), table=name, product=name)
+            entries.append(f"  - {{name: {name}, tier: daily, proof: {{depth: {depth}, sample_items: 10}}}}\n")
+        protect("version: 1\ntables:\n" + "".join(entries))
+        run = fleet()
+        assert run.all()["backed_up"] == 4
+        done = run.document["done"]
+        assert {name: entry["depth"] for name, entry in done.items()} == depths
+        for name, entry in done.items():
+            binding = find_binding(flow.s3, flow.bucket, name, entry["recovery_point_arn"])
+            assert binding is not None
+            assert (binding.depth, binding.drifting) == (depths[name], False)
+            assert f"{binding.prefix}settings.json" in flow.keys(binding.prefix)
+        items = {name: len(flow.scan(name)) for name in depths}
+        assert items == {"table-a": 30, "table-b": 30, "table-c": 38, "table-d": 30}
+
     def test_each_table_ends_with_a_recovery_point_that_fingerprints_vouch_for(self, flow, tables, fleet):
         run = fleet()
         result = run.all()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import json
 
 import pytest
 
 from backup_flows.protection import PERIODS, SCHEDULES, Protection, ProtectionRuleError, Table
+from backup_flows.protection_proof import ProofSettings
+from dynamodb_bulk.samples import SampleSize
+from restore_proof.verdict import Depth
 
 ARN = "arn:aws:dynamodb:us-east-1:123456789012:table/"
 
@@ -135,3 +139,37 @@ def test_entries_whose_table_is_not_there_are_told():
         {"tag": {"a": "b"}, "tier": "daily"},
     )
     assert [entry.label for entry in described.unmatched([table("orders")])] == [f"{ARN}gone"]
+
+
+class TestProof:
+    def test_the_built_in_depth_is_full(self):
+        assert only_rule().proof == ProofSettings()
+        assert only_rule().depth is Depth.FULL
+
+    def test_the_more_particular_word_for_the_size_of_a_sample_wins(self):
+        rule = only_rule(defaults={"proof": {"depth": "sampled", "sample_share": 0.1}}, proof={"sample_items": 77})
+        assert rule.proof.sample_size == SampleSize(items=77)
+        rule = only_rule(
+            defaults={"proof": {"depth": "sampled", "sample_items": 77}}, tier={"proof": {"sample_share": 0.1}}
+        )
+        assert (rule.depth, rule.proof.sample_size) == (Depth.SAMPLED, SampleSize(share=0.1))
+
+    def test_an_empty_value_takes_the_built_in_one_back(self):
+        rule = only_rule(
+            defaults={"proof": {"depth": "canary", "canaries": 3, "canary_prefix": "mine"}}, proof={"canaries": None}
+        )
+        assert (rule.proof.canaries, rule.proof.canary_prefix) == (8, "mine")
+
+    @pytest.mark.parametrize("settings", [ProofSettings(), ProofSettings(Depth.SAMPLED, 5, 0.5, 3, "mine")])
+    def test_settings_travel_as_json(self, settings):
+        assert ProofSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+        assert ProofSettings.from_dict(None) == ProofSettings()
+
+    @pytest.mark.parametrize("depth", ["sampled", "canary", "schema"])
+    def test_proofs_as_deep_as_asked_for_count_where_nothing_else_is_said(self, depth):
+        assert only_rule(proof={"depth": depth}).keep.min_depth is Depth(depth)
+        assert only_rule(proof={"depth": depth}, retention={"min_depth": "schema"}).keep.min_depth is Depth.SCHEMA
+
+    def test_a_depth_that_no_proof_will_have_is_refused(self):
+        with pytest.raises(ProtectionRuleError, match="Give min_depth sampled, or a deeper proof"):
+            only_rule(proof={"depth": "sampled"}, retention={"min_depth": "full"})

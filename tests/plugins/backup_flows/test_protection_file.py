@@ -56,7 +56,13 @@ def test_the_file_of_the_project_is_good_and_protects_the_orders_daily():
             "tables[0].lifecycle.delete_after_days",
             "36500",
         ),
-        (HEAD + "    proof:\n      depth: sampled\n", 6, "tables[0].proof.depth", "`depth: full`"),
+        (HEAD + "    proof:\n      depth: deep\n", 6, "tables[0].proof.depth", "`full`, `sampled`, `canary`, `schema`"),
+        (HEAD + "    proof:\n      sample_items: 0\n", 6, "tables[0].proof.sample_items", "from 1 on"),
+        (HEAD + "    proof:\n      sample_share: 1.5\n", 6, "tables[0].proof.sample_share", "such as 0.01"),
+        (HEAD + "    proof:\n      canaries: 101\n", 6, "tables[0].proof.canaries", "from 1 to 100"),
+        (HEAD + "    proof:\n      canary_prefix: x\n", 6, "tables[0].proof.canary_prefix", "4 to 100 letters"),
+        (HEAD + "    proof: {sample_items: 5, sample_share: 0.1}\n", 5, "tables[0].proof", "either sample_items or"),
+        (HEAD + "    proof:\n      deth: full\n", 6, "tables[0].proof.deth", "correct its spelling"),
         (HEAD + "    retention:\n      mode: apply\n", 6, "tables[0].retention.mode", "correct its spelling"),
         (HEAD + "    retention:\n      daily: -2\n", 6, "tables[0].retention.daily", "-1 for all"),
         (HEAD + "    retention:\n      daily: 1.5\n", 6, "tables[0].retention.daily", "whole number"),
@@ -84,7 +90,7 @@ def test_a_mistake_is_told_with_file_line_place_and_remedy(text, line, place, re
 
 
 def test_a_depth_that_is_not_there_yet_is_refused_by_name():
-    assert "proof depth 'metadata' is not available; there is full" in str(
+    assert "proof depth 'metadata' is not available; there is full, sampled, canary, schema" in str(
         refusal(HEAD + "    proof: {depth: metadata}\n")
     )
 

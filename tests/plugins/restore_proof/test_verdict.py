@@ -60,7 +60,7 @@ class TestLabels:
             (Result.PROVEN, Depth.FULL, "PROVEN"),
             (Result.PROVEN, Depth.SAMPLED, "PROVEN@sampled"),
             (Result.PROVEN_DRIFTING, Depth.FULL, "PROVEN_DRIFTING"),
-            (Result.FAILED, Depth.COUNTED, "FAILED@counted"),
+            (Result.FAILED, Depth.SCHEMA, "FAILED@schema"),
         ],
     )
     def test_alone_means_full(self, result: Result, depth: Depth, label: str) -> None:
@@ -68,7 +68,7 @@ class TestLabels:
         assert verdict(result, depth).to_dict()["label"] == label
 
     def test_depths_are_ranked_and_say_what_they_can_not_see(self) -> None:
-        assert sorted(Depth, key=lambda depth: depth.rank) == [Depth.COUNTED, Depth.SAMPLED, Depth.FULL]
+        assert sorted(Depth, key=lambda depth: depth.rank) == [Depth.SCHEMA, Depth.CANARY, Depth.SAMPLED, Depth.FULL]
         assert len({depth.blind_to for depth in Depth}) == len(Depth)
 
 
