@@ -93,6 +93,11 @@ def evidence_prefix(table: str, as_of: str, drill_id: str) -> str:
     return f"evidence/{_part(table)}/{_part(as_of)}-{_part(drill_id)}/"
 
 
+def repair_prefix(table: str, as_of: str, run: str) -> str:
+    """Return the prefix of one repair of a table: diff.jsonl, plan.json, undo/, outcomes/, receipt.json."""
+    return f"repairs/{_part(table)}/{_part(as_of)}-{_part(run)}/"
+
+
 def _part(name: str) -> str:
     """Return ``name`` if it can be one part of a key: no slash, nothing to escape."""
     if not _SAFE.fullmatch(name) or set(name) == {"."}:

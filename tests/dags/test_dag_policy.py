@@ -22,6 +22,7 @@ DAG_IDS = {
     "retention_cleanup",
     "scheduled_backup_watch",
     "table_backup",
+    "table_repair",
 }
 HEADINGS = ["## What it does", "## Inputs", "## Schedule and backfill", "## How to skip", "## On failure", "## Owner"]
 
