@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -113,9 +113,17 @@ def chart(title: str, measured: Sequence[Measured], target: dt.timedelta | None)
         line=" ".join(f"{dot.x},{dot.y}" for dot in dots),
         target=Tick(y(limit), f"target {duration(limit)}") if limit is not None else None,
         rows=[Tick(y(top * part), duration(top * part)) for part in (0, 0.5, 1)],
-        columns=[Tick(x(at), f"{at:%Y-%m-%d}") for at in dict.fromkeys((first, last)) if at is not None],
+        columns=_days(first, last, x),
         met=sum(dot.mood == "good" for dot in dots),
     )
+
+
+def _days(first: dt.datetime | None, last: dt.datetime | None, x: Callable[[dt.datetime], float]) -> list[Tick]:
+    """Mark the first and the last day; the time beside it where they are one."""
+    if first is None or last is None:
+        return []
+    form = "%Y-%m-%d" if first.date() != last.date() or first == last else "%Y-%m-%d %H:%M"
+    return [Tick(x(at), f"{at:{form}}") for at in dict.fromkeys((first, last))]
 
 
 def _ceiling(seconds: float) -> float:

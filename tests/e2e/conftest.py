@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from airflow_api import AirflowApiError
@@ -25,7 +26,7 @@ from backup_flows.fingerprints import Binding, Taken
 from data.generate_orders import COLUMNS, generate_rows, to_csv
 from local_stack import LocalStack
 from run_local import failure_text
-from stack_environment import PROJECT
+from stack_environment import ADMIN, PROJECT, password_file
 from stack_process import wait_until
 
 STORY = "orders_backup_restore"
@@ -46,6 +47,10 @@ IMPATIENT = {
     "AIRFLOW__BACKUP_FLOWS__LEASE_SECONDS": str(LEASE_SECONDS),
     "AIRFLOW__BACKUP_FLOWS__LEASE_POLL_SECONDS": "1",
 }
+SHOWN_STACKS = ("orders-backup", "showroom")
+"""What the console of the shared Airflow shows."""
+VIEWER = "viewer"
+"""A user of the shared Airflow who may only look."""
 
 Key = tuple[str, str]
 Content = dict[Key, dict[str, Any]]
@@ -338,7 +343,12 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     with LocalStack(
         tmp_path_factory.mktemp("airflow"),
         aws_args=["--job-seconds=2", "--restore-seconds=2", "--delete-seconds=1"],
-        env=IMPATIENT | {"AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles)},
+        env=IMPATIENT
+        | {
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
+            "AIRFLOW__BACKUP_FLOWS__CONSOLE_STACKS": ",".join(SHOWN_STACKS),
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin,{VIEWER}:viewer",
+        },
         schedule=False,
     ) as stack:
         yield stack
@@ -353,6 +363,27 @@ def site_names() -> Iterator[str]:
 def new_site(airflow: LocalStack, site_names: Iterator[str]) -> Callable[[], Site]:
     """A function that deploys a further site."""
     return lambda: deploy(airflow, next(site_names))
+
+
+@pytest.fixture(scope="module")
+def showroom(airflow: LocalStack) -> Site:
+    """The site that the console shows, for all tests of a module."""
+    return deploy(airflow, SHOWN_STACKS[-1])
+
+
+@pytest.fixture(scope="session")
+def sign_in(airflow: LocalStack) -> Callable[[str], httpx.Client]:
+    """A function that returns a browser in which a user is signed in; nobody is, where the name is empty."""
+    passwords = json.loads(password_file(airflow.home).read_text(encoding="utf-8"))
+
+    def browse(user: str) -> httpx.Client:
+        browser = httpx.Client(base_url=airflow.airflow_url, timeout=60, trust_env=False)
+        if user:
+            reply = browser.post("/auth/token", json={"username": user, "password": passwords[user]})
+            browser.cookies.set("_token", reply.raise_for_status().json()["access_token"])
+        return browser
+
+    return browse
 
 
 @pytest.fixture

@@ -21,6 +21,11 @@ def test_dots_go_from_edge_to_edge_in_the_order_of_time():
     assert [column.text for column in drawn.columns] == ["2026-11-01", "2026-11-03"]
 
 
+def test_on_one_day_the_time_tells_the_marks_apart():
+    two = [Measured(START + dt.timedelta(hours=hour), 1, "") for hour in (1, 5)]
+    assert [column.text for column in chart("t", two, None).columns] == ["2026-11-01 01:00", "2026-11-01 05:00"]
+
+
 def test_higher_values_lie_higher_and_the_ground_is_zero():
     drawn = chart("t", measured(0, 60, 120), None)
     assert drawn.dots[0].y == HEIGHT - BOTTOM
