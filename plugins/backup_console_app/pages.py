@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import anyio
@@ -104,7 +104,8 @@ def make_app(wiring: Wiring) -> FastAPI:
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
         found = Trouble(*_WORDS.get(error.status_code, (str(error.detail), "", "Go back to the list of tables.")))
-        look = _look(wiring, request, wiring.stacks[0])
+        # Who is refused is not told which stacks there are.
+        look = replace(_look(wiring, request, wiring.stacks[0]), stacks=wiring.stacks[:1])
         return _html("trouble.html", look, status=error.status_code, tab="", heading=found.title, found=found)
 
     @app.get("/")

@@ -35,9 +35,10 @@ def refuse(status):
 @pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize("status", [401, 403])
 def test_no_address_answers_who_may_not_look(proven, path, status):
-    answer = proven.browser(may_look=refuse(status)).get(path)
+    answer = proven.browser(may_look=refuse(status), stacks=("orders-backup", "shop")).get(path)
     assert answer.status_code == status
     assert "orders" not in answer.text
+    assert "shop" not in answer.text
 
 
 @pytest.mark.parametrize("path", PAGES)
