@@ -210,6 +210,12 @@ def restore(resources: Any, binding: Any, start_task: str = START_TASK) -> Any:
     return plan, job, start, tagged
 
 
+def requested_by(dag_run: Any) -> str:
+    """Return who asked for a run: a person's name, or what triggered it."""
+    run_type = dag_run.run_type
+    return getattr(dag_run, "triggering_user_name", None) or str(getattr(run_type, "value", run_type))
+
+
 def phases_of(binding: Binding, job: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Return name, start and end of what happened before the proof, by AWS's clock."""
     return [
@@ -290,7 +296,7 @@ def prove_restored_table(
         as_of=resources["as_of"],
         run=f"{dag_run.dag_id}/{dag_run.run_id}",
         drill_id=resources["run_key"],
-        requested_by=getattr(dag_run, "triggering_user_name", None) or str(dag_run.run_type),
+        requested_by=requested_by(dag_run),
         phases=phases,
         encryption_type=ENCRYPTION_TYPE,
         parts=tuple(Part.from_dict(part) for part in parts),

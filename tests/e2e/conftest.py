@@ -247,10 +247,13 @@ class Site:
         }
 
 
-def deploy(stack: LocalStack, name: str) -> Site:
-    """Deploy the project's CloudFormation template under a name, everything in it named after that."""
+def deploy(stack: LocalStack, name: str, **parameters: str) -> Site:
+    """Deploy the project's CloudFormation template under a name, everything in it named after that.
+
+    :param parameters: further parameters of the template.
+    """
     cloudformation = stack.aws_client("cloudformation")
-    names = {"TableName": name, "LeaseTableName": f"{name}-leases", "VaultName": f"{name}-vault"}
+    names = {"TableName": name, "LeaseTableName": f"{name}-leases", "VaultName": f"{name}-vault", **parameters}
     deployer = stack.aws_client("sts").get_caller_identity()["Arn"]
     cloudformation.create_stack(
         StackName=name,
@@ -271,7 +274,7 @@ def impatient() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session", name="deploy")
-def deploy_fixture() -> Callable[[LocalStack, str], Site]:
+def deploy_fixture() -> Callable[..., Site]:
     """The function that deploys a site on an Airflow which a test has started itself."""
     return deploy
 

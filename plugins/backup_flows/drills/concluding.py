@@ -18,39 +18,19 @@ from backup_flows.aws import AWS_CONN_ID, client
 from backup_flows.defaults import DRILL_VERDICT, NO_RETRY, RESTORE_LIMIT
 from backup_flows.drills.errors import DrillsNotProvenError, NothingBoundError
 from backup_flows.drills.ledger import standing_of, verdict_of
-from backup_flows.drills.tasks import DRILL_ID, requested_by
+from backup_flows.drills.tasks import proof_of, states_of, xcom_of
 from backup_flows.evidence import record_evidence, versions
 from backup_flows.failures import FAILURE
 from backup_flows.recovery_points import aws_clock
+from backup_flows.restores import requested_by
 from restore_proof.evidence import Drill, Phase
 from restore_proof.verdict import Depth, Result, Subject, Verdict
 
 log = logging.getLogger(__name__)
 
-RAN: Final = frozenset({"success", "failed"})
 VALIDATED: Final = ("SUCCESSFUL", "FAILED", "TIMED_OUT")
 MESSAGE_LENGTH: Final = 1000
 """Of a validation's message: AWS documents no limit, and a report lies beside it."""
-
-
-def states_of(context: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, str | None]:
-    """Return the states of tasks of one drill, by their name within its group."""
-    ti = context["ti"]
-    group = ti.task_id.rpartition(".")[0]
-    found = ti.get_task_states(
-        dag_id=ti.dag_id,
-        run_ids=[ti.run_id],
-        task_ids=[f"{group}.{name}" for name in tasks],
-        map_index=ti.map_index,
-    ).get(ti.run_id, {})
-    suffix = f"_{ti.map_index}" if ti.map_index >= 0 else ""
-    return {name: found.get(f"{group}.{name}{suffix}") for name in tasks}
-
-
-def xcom_of(context: Mapping[str, Any], name: str, key: str = "return_value") -> Any:
-    """Return what a task of the same drill pushed, or None."""
-    ti = context["ti"]
-    return ti.xcom_pull(task_ids=f"{ti.task_id.rpartition('.')[0]}.{name}", key=key, map_indexes=ti.map_index)
 
 
 def restore_job_of(hook: BackupHook, job_id: str | None) -> dict[str, Any] | None:
@@ -122,11 +102,10 @@ def conclude(order: dict[str, Any], tasks: Sequence[str], context: Any) -> dict[
     states = states_of(context, tasks)
     if states["prepare"] == "skipped":
         raise AirflowSkipException("The drill had its verdict before.")
-    recorded = xcom_of(context, "prove", DRILL_ID) if states["prove"] in RAN else None
-    verdict = verdict_of(s3, order, recorded) if recorded else standing_of(s3, order).decided
-    drill_id = recorded if verdict is not None else None
+    proof = proof_of(context)
+    verdict = verdict_of(s3, order, proof) if proof else standing_of(s3, order).decided
     if verdict is None:
-        drill_id, verdict = record_failure(order, states, context)
+        verdict = record_failure(order, states, context)
     return {
         "table": order["table"],
         "recovery_point_arn": order["chosen"]["recovery_point_arn"],
@@ -136,11 +115,10 @@ def conclude(order: dict[str, Any], tasks: Sequence[str], context: Any) -> dict[
         "report": verdict.evidence,
         "reason": " ".join(verdict.reasons),
         "counted": bool(verdict.counts),
-        "drill_id": drill_id or standing_of(s3, order).drill_id,
     }
 
 
-def record_failure(order: dict[str, Any], states: Mapping[str, str | None], context: Any) -> tuple[str, Verdict]:
+def record_failure(order: dict[str, Any], states: Mapping[str, str | None], context: Any) -> Verdict:
     """Record that a drill came to no proof, with the reason and as much evidence as there is.
 
     Where nothing is bound to the recovery point the result is UNPROVEN: nothing is known to be wrong with it.
@@ -169,7 +147,7 @@ def record_failure(order: dict[str, Any], states: Mapping[str, str | None], cont
         phases=phases_until(job, now),
         versions=versions(),
     )
-    return drill_id, record_evidence(s3, bucket=order["bucket"], verdict=verdict, drill=drill, written_at=now)
+    return record_evidence(s3, bucket=order["bucket"], verdict=verdict, drill=drill, written_at=now)
 
 
 @task(task_id="conclude", trigger_rule="all_done", outlets=[DRILL_VERDICT], retries=5)

@@ -33,27 +33,37 @@ ADOPTED_TASKS = ["prepare", "describe_restore_job", "prove"]
 
 
 @task_group(group_id=DRILL_GROUP)
-def drill(order: Any) -> None:
-    """Restore one recovery point to a table of its own, prove it, leave a verdict whatever happens, drop the table."""
+def drill(order: Any) -> Any:
+    """Restore one recovery point to a table of its own, prove it, leave a verdict whatever happens, drop the table.
+
+    :return: what it concluded.
+    """
     binding: Any = prepare(order)
     restored: Any = restore(order, binding, start_task=f"{DRILL_GROUP}.{START_TASK}")
     plan, job, start, tagged = restored
     proven: Any = prove_restored(order, plan, binding, job)
     concluded: Any = conclude_drill(order, DRILL_TASKS)
-    dropped: Any = drop_restored(order, plan, concluded)
+    dropped: Any = drop_restored(order, plan)
     tagged >> proven >> concluded
-    dropped.as_teardown(setups=start)
+    # Not after the verdict: what stands between a setup and its teardown does not run where the setup did not.
+    proven >> dropped.as_teardown(setups=start)
+    return concluded
 
 
 @task_group(group_id=ADOPTED_GROUP)
-def adopted(order: Any) -> None:
-    """Prove a table that AWS's restore testing restored, and tell AWS; the table is AWS's to drop."""
+def adopted(order: Any) -> Any:
+    """Prove a table that AWS's restore testing restored, and tell AWS; the table is AWS's to drop.
+
+    :return: what AWS was told.
+    """
     binding: Any = prepare_adopted(order)
     job: Any = describe_restore_job(order)
     proven: Any = prove_adopted(order, binding, job)
     concluded: Any = conclude_drill(order, ADOPTED_TASKS)
     binding >> job
-    proven >> concluded >> put_validation_result(order)
+    told: Any = put_validation_result(order)
+    proven >> concluded >> told
+    return told
 
 
 def run_drills() -> Any:
@@ -65,5 +75,6 @@ def run_drills() -> Any:
     tests: Any = choose_restore_tests()
     restored: Any = drill.expand(order=orders)
     taken_over: Any = adopted.expand(order=tests)
+    # The values, not the groups: a group's ends include what precedes its teardown.
     [restored, taken_over] >> report_drills(orders, tests)
     return [orders, tests]

@@ -44,7 +44,7 @@ def drill_moment(context: Mapping[str, Any]) -> Moment:
         return _given(str(given).strip())
     dag_run, run = context["dag_run"], run_as_of(context)
     end = getattr(dag_run, "data_interval_end", None)
-    if str(dag_run.run_type) in PERIODIC and end is not None and end > run:
+    if dag_run.run_type in PERIODIC and end is not None and end > run:
         return Moment(end.astimezone(dt.UTC), run.date().isoformat())
     return Moment(end_of(run.date()), run.date().isoformat())
 

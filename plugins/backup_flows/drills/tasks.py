@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import get_current_context, task
@@ -41,7 +41,7 @@ from backup_flows.protected_tables import find_protected_tables
 from backup_flows.protection_file import PROTECTION_FILE, load_protection
 from backup_flows.recovery_points import aws_clock
 from backup_flows.resources import ensure_opted_in, look_up
-from backup_flows.restores import ENCRYPTION_TYPE, drop_table, phases_of
+from backup_flows.restores import ENCRYPTION_TYPE, drop_table, phases_of, requested_by
 from backup_flows.store import get_json
 from dynamodb_bulk.scan import table_key_names
 from recovery_retention.names import restored_table_name, run_tag
@@ -52,12 +52,40 @@ log = logging.getLogger(__name__)
 ADOPT = "adopt"
 DRILL_ID = "drill_id"
 """XCom key: under which name a proof records its verdict."""
+NO_PROOF = "none"
+"""In place of that name, where no proof was begun."""
+RAN = frozenset({"success", "failed"})
 PROVES_ITSELF = frozenset({"orders_backup_restore"})
 
 
-def requested_by(dag_run: Any) -> str:
-    """Return who asked for a run: a person's name, or what triggered it."""
-    return getattr(dag_run, "triggering_user_name", None) or str(dag_run.run_type)
+def states_of(context: Mapping[str, Any], names: Sequence[str]) -> dict[str, str | None]:
+    """Return the states of tasks of one drill, by their name within its group."""
+    ti = context["ti"]
+    group = ti.task_id.rpartition(".")[0]
+    found = ti.get_task_states(
+        dag_id=ti.dag_id,
+        run_ids=[ti.run_id],
+        task_ids=[f"{group}.{name}" for name in names],
+        map_index=ti.map_index,
+    ).get(ti.run_id, {})
+    suffix = f"_{ti.map_index}" if ti.map_index >= 0 else ""
+    return {name: found.get(f"{group}.{name}{suffix}") for name in names}
+
+
+def xcom_of(context: Mapping[str, Any], name: str, key: str = "return_value") -> Any:
+    """Return what a task of the same drill pushed, or None.
+
+    Airflow clears what a task pushed when it runs again, and not when it is skipped: look at its state first.
+    """
+    ti = context["ti"]
+    return ti.xcom_pull(task_ids=f"{ti.task_id.rpartition('.')[0]}.{name}", key=key, map_indexes=ti.map_index)
+
+
+def proof_of(context: Mapping[str, Any]) -> str | None:
+    """Return under which name the drill's proof records its verdict, if a proof was begun this time."""
+    begun = states_of(context, ["prove"])["prove"] in RAN
+    name = xcom_of(context, "prove", DRILL_ID) if begun else None
+    return str(name) if name else None
 
 
 def events_of(context: Mapping[str, Any]) -> list[Request]:
@@ -358,7 +386,8 @@ def prove_adopted(order: dict[str, Any], binding: dict[str, Any], job: dict[str,
 
 
 @task(task_id="drop_restored_table", retries=5)
-def drop_restored(order: dict[str, Any], plan: dict[str, Any], concluded: dict[str, Any] | None) -> str:
-    """Drop the restored table; a failed proof's table is kept, tagged, for somebody to look at."""
-    drill_id = (concluded or {}).get("drill_id")
-    return drop_table(order, plan, keep=get_current_context()["params"]["keep_restored_table"], drill_id=drill_id)
+def drop_restored(order: dict[str, Any], plan: dict[str, Any]) -> str:
+    """Drop the restored table; the table of a proof that failed is kept, tagged, for somebody to look at."""
+    context = get_current_context()
+    proof = proof_of(context)
+    return drop_table(order, plan, keep=context["params"]["keep_restored_table"], drill_id=proof or NO_PROOF)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from aws_backup.exceptions import RestoreJobFailedError
-from aws_backup.operators.backup import BackupStartRestoreJobOperator
 from aws_backup.summaries import summarise_restore_job
 from backup_flows import restores
 from backup_flows.defaults import DRILL_VERDICT
@@ -25,177 +22,11 @@ from backup_flows.drills.errors import (
     RecoveryPointNotUsableError,
     TableNotProtectedError,
 )
-from backup_flows.drills.flow import ADOPTED_TASKS, DRILL_TASKS
 from backup_flows.failures import FAILURE
-from backup_flows.fingerprints import Binding
 from backup_flows.preflight import PreflightError
 from local_aws import control
 
 pytestmark = pytest.mark.component
-
-DRILL = "restore_drill"
-FORM = {
-    "mode": "newest",
-    "table": "",
-    "recovery_point_arn": "",
-    "as_of": "",
-    "max_drills": 10,
-    "restore_testing_plan_arn": "",
-}
-
-
-@dataclass
-class Run:
-    """One run of the DAG, its tasks called one after the other as the scheduler would."""
-
-    flow: Any
-    in_task: Callable[..., Any]
-    context: dict[str, Any]
-    states: dict[str, str] = field(default_factory=dict)
-    xcoms: dict[tuple[str, str], Any] = field(default_factory=dict)
-    group: str = "drill"
-
-    def __post_init__(self) -> None:
-        ti = self.context["ti"]
-        ti.map_index = 0
-        ti.get_task_states.side_effect = self._states
-        ti.xcom_pull.side_effect = lambda task_ids, key, map_indexes: self.xcoms.get(
-            (task_ids.removeprefix(f"{self.group}."), key)
-        )
-
-    def _states(self, *, dag_id: str, run_ids: list[str], task_ids: list[str], map_index: int) -> dict[str, Any]:
-        known = {f"{self.group}.{name}_{map_index}": state for name, state in self.states.items()}
-        return {run_ids[0]: {k: v for k, v in known.items() if k.removesuffix(f"_{map_index}") in task_ids}}
-
-    def call(self, name: str, decorated: Any, *args: Any) -> Any:
-        """Call a task; its state, result and what it pushed are kept, and None returned if it failed or was skipped."""
-        ti = self.context["ti"]
-        ti.task_id = f"{self.group}.{name}"
-        ti.xcom_push.side_effect = lambda key, value: self.xcoms.__setitem__((name, key), value)
-        for key in [key for key in self.xcoms if key[0] == name]:
-            del self.xcoms[key]
-        try:
-            result = self.in_task(decorated, self.context, *args)
-        except AirflowSkipException:
-            self.states[name] = "skipped"
-            return None
-        except Exception:
-            self.states[name] = "failed"
-            return None
-        self.states[name] = "success"
-        self.xcoms[name, "return_value"] = result
-        return result
-
-    def choose(self) -> list[dict[str, Any]]:
-        return list(self.in_task(tasks.choose, self.context))
-
-    def start(self, plan: dict[str, Any]) -> str:
-        """Start or adopt the restore job, as the operator does."""
-        name = "restore.start_restore_job"
-        self.context["ti"].task_id = f"{self.group}.{name}"
-        operator = BackupStartRestoreJobOperator(
-            task_id=f"{self.group}.{name}",
-            recovery_point_arn=plan["recovery_point_arn"],
-            target_table_name=plan["target_table"],
-            iam_role_arn=plan["role_arn"],
-            intent_bucket=plan["bucket"],
-            force_new=self.context["params"]["force_new"],
-            wait_for_completion=False,
-            deferrable=False,
-        )
-        job_id = str(operator.execute(self.context))
-        self.states[name] = "success"
-        self.xcoms[name, "return_value"] = job_id
-        return job_id
-
-    def restore(self, order: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """Go on until the restored table is there; None if the drill is over before."""
-        binding = self.call("prepare", tasks.prepare, order)
-        if binding is None:
-            return None
-        plan = self.call(
-            "restore.plan_restore", restores.plan_restore, order, binding, "drill.restore.start_restore_job"
-        )
-        job_id = self.start(plan)
-        self.flow.wait()
-        job = dict(summarise_restore_job(self.flow.backup.describe_restore_job(RestoreJobId=job_id)))
-        if job["state"] != "COMPLETED":
-            self.states["restore.wait_for_restore_job"] = "failed"
-            told = RestoreJobFailedError(job_id=job_id, state=job["state"], status_message=job["status_message"])
-            self.xcoms["restore.wait_for_restore_job", FAILURE] = {"type": "x", "message": str(told)}
-            return plan, job
-        self.states["restore.wait_for_restore_job"] = "success"
-        self.call("restore.tag_restored_table", restores.tag_restored_table, plan, job)
-        return plan, job
-
-    def prove(self, order: dict[str, Any], plan: dict[str, Any], job: dict[str, Any]) -> Any:
-        return self.call("prove", tasks.prove_restored, order, plan, self.xcoms["prepare", "return_value"], job)
-
-    def conclude(self, order: dict[str, Any]) -> Any:
-        names = DRILL_TASKS if self.group == "drill" else ADOPTED_TASKS
-        return self.call("conclude", concluding.conclude_drill, order, names)
-
-    def drill(self, order: dict[str, Any], *, spoil: Callable[[str], None] | None = None) -> Any:
-        """Do a whole drill.
-
-        :param spoil: called with the restored table's name before it is proven.
-        :return: what it concluded; None if it was skipped.
-        """
-        restored = self.restore(order)
-        plan = restored[0] if restored else None
-        if restored is not None and restored[1]["state"] == "COMPLETED":
-            if spoil is not None:
-                spoil(order["target_table"])
-            self.prove(order, *restored)
-        elif restored is not None:
-            self.states["prove"] = "upstream_failed"
-        else:
-            self.states["prove"] = "skipped" if self.states["prepare"] == "skipped" else "upstream_failed"
-        concluded = self.conclude(order)
-        if plan is not None:
-            self.call("drop_restored_table", tasks.drop_restored, order, plan, concluded)
-        return concluded
-
-
-@pytest.fixture
-def new_run(flow, in_task, new_context, monkeypatch) -> Callable[..., Run]:
-    """Make a run of the DAG for 2026-11-02; keywords that are no params are attributes of the run."""
-
-    def make(run_id: str = "manual__1", **given: Any) -> Run:
-        attributes = {"dag_id": DRILL, "run_id": run_id, "logical_date": None}
-        for name in ("run_type", "logical_date", "data_interval_end"):
-            if name in given:
-                attributes[name] = given.pop(name)
-        return Run(flow, in_task, new_context(run=attributes, **{**FORM, **given}))
-
-    return make
-
-
-@pytest.fixture
-def binding(flow) -> Binding:
-    flow.put("1", amount={"N": "1"})
-    flow.put("2", amount={"N": "2"})
-    return flow.back_up()
-
-
-@pytest.fixture
-def run(new_run, binding) -> Run:
-    return new_run()
-
-
-@pytest.fixture
-def order(run) -> dict[str, Any]:
-    (only,) = run.choose()
-    return only
-
-
-def verdicts(flow, binding: Binding) -> dict[str, dict[str, Any]]:
-    """Return what all drills of a recovery point left."""
-    return {key.rpartition("/")[2]: flow.document(key) for key in flow.keys(f"{binding.prefix}verdicts/")}
-
-
-def restore_jobs(flow) -> list[str]:
-    return [job["RestoreJobId"] for job in flow.backup.list_restore_jobs()["RestoreJobs"]]
 
 
 class TestChoose:
@@ -296,12 +127,12 @@ class NamedAsset:
 
 
 class TestEvents:
-    def asked(self, new_run, *events: Event, **given: Any) -> Run:
+    def asked(self, new_run, *events: Event, **given: Any) -> Any:
         run = new_run("asset__1", run_type="asset_triggered", **given)
         run.context["triggering_asset_events"] = {"an asset": list(events), "its alias": list(events)}
         return run
 
-    def point_event(self, binding: Binding, name: str = "drill_request", **more: Any) -> Event:
+    def point_event(self, binding: Any, name: str = "drill_request", **more: Any) -> Event:
         extra = {"recovery_point_arn": binding.recovery_point_arn, "table": binding.table, "vault": binding.vault}
         return Event(NamedAsset(name), {**extra, **more.pop("extra", {})}, **more)
 
@@ -347,7 +178,7 @@ class TestDrill:
     def test_a_good_one_is_proven_told_and_dropped(self, flow, run, order, binding):
         concluded = run.drill(order)
         assert (concluded["verdict"], concluded["table"]) == ("PROVEN", "orders")
-        (verdict,) = verdicts(flow, binding).values()
+        (verdict,) = run.verdicts(binding).values()
         assert (verdict["label"], verdict["as_of"]) == ("PROVEN", "2026-11-02")
         assert verdict["run"] == "restore_drill/manual__1"
         assert flow.document(f"{binding.prefix}verdict.json") == verdict
@@ -372,12 +203,12 @@ class TestDrill:
     def test_done_again_it_starts_nothing_and_judges_nothing(self, flow, run, order, binding, new_run):
         """A backfill with reprocess-behavior completed clears the same run."""
         run.drill(order)
-        before = flow.etags("recovery-points/"), flow.etags("evidence/"), restore_jobs(flow)
+        before = flow.etags("recovery-points/"), flow.etags("evidence/"), run.restore_jobs()
         again = new_run()
         assert again.choose() == [order]
         assert again.drill(order) is None
         assert again.states == {"prepare": "skipped", "prove": "skipped", "conclude": "skipped"}
-        assert (flow.etags("recovery-points/"), flow.etags("evidence/"), restore_jobs(flow)) == before
+        assert (flow.etags("recovery-points/"), flow.etags("evidence/"), run.restore_jobs()) == before
         assert order["target_table"] not in flow.tables()
 
     def test_forced_it_is_another_drill_with_a_verdict_of_its_own(self, flow, run, order, binding, new_run):
@@ -385,7 +216,7 @@ class TestDrill:
         forced = new_run(force_new="again")
         (other,) = forced.choose()
         assert forced.drill(other)["verdict"] == "PROVEN"
-        assert len(verdicts(flow, binding)) == len(restore_jobs(flow)) == 2
+        assert len(run.verdicts(binding)) == len(run.restore_jobs()) == 2
         assert new_run(force_new="again").drill(other) is None
 
     def test_a_wrong_item_fails_it_and_keeps_the_table(self, flow, run, order, binding):
@@ -398,15 +229,15 @@ class TestDrill:
 
     def test_a_failed_verdict_is_not_turned_by_a_second_look(self, flow, run, order, binding, new_run):
         run.drill(order, spoil=lambda table: flow.remove("1", table=table))
-        before = verdicts(flow, binding)
+        before = run.verdicts(binding)
         flow.put("1", amount={"N": "1"}, table=order["target_table"])
         prepared = binding.as_dict()
-        job = dict(summarise_restore_job(flow.backup.describe_restore_job(RestoreJobId=restore_jobs(flow)[0])))
+        job = dict(summarise_restore_job(flow.backup.describe_restore_job(RestoreJobId=run.restore_jobs()[0])))
         plan = {"target_table": order["target_table"]}
         with pytest.raises(AirflowFailException, match=r"^FAILED"):
             run.in_task(tasks.prove_restored, run.context, order, plan, prepared, job)
         assert new_run().drill(order) is None
-        assert verdicts(flow, binding) == before
+        assert run.verdicts(binding) == before
 
     def test_a_proof_whose_process_was_lost_is_done_again(self, flow, run, order, binding):
         """It left no verdict, so the retry is the first look."""
@@ -415,11 +246,11 @@ class TestDrill:
         flow.forget(f"{binding.prefix}verdict")
         run.context["ti"].try_number = 2
         assert run.prove(order, plan, job)["verdict"] == "PROVEN"
-        assert len(verdicts(flow, binding)) == 1
+        assert len(run.verdicts(binding)) == 1
 
 
 class TestBadDays:
-    def failed(self, run: Run, order: dict[str, Any]) -> dict[str, Any]:
+    def failed(self, run: Any, order: dict[str, Any]) -> dict[str, Any]:
         concluded = run.drill(order)
         assert concluded["verdict"] == "FAILED"
         assert not concluded["counted"]
@@ -430,7 +261,7 @@ class TestBadDays:
         concluded = self.failed(run, order)
         assert "The disk was full." in concluded["reason"]
         assert "did not come to its proof" in concluded["reason"]
-        (verdict,) = verdicts(flow, binding).values()
+        (verdict,) = run.verdicts(binding).values()
         (pack,) = [key for key in flow.keys("evidence/") if key.endswith("pack.json")]
         evidence = flow.document(pack)
         assert evidence["verdict"] == verdict
@@ -444,8 +275,8 @@ class TestBadDays:
         again = new_run()
         assert again.choose() == [order]
         assert again.drill(order)["verdict"] == "PROVEN"
-        assert len(restore_jobs(flow)) == 2
-        assert {name: one["label"] for name, one in verdicts(flow, binding).items()} == {
+        assert len(run.restore_jobs()) == 2
+        assert {name: one["label"] for name, one in run.verdicts(binding).items()} == {
             f"2026-11-02-{order['run_key']}.json": "FAILED",
             f"2026-11-02-{order['run_key']}-2.json": "PROVEN",
         }
@@ -463,7 +294,7 @@ class TestBadDays:
         concluded = run.conclude(order)
         assert "is still RUNNING; it is given 10 hours" in concluded["reason"]
         assert "wait_for_restore_job was lost or stopped from outside" in concluded["reason"]
-        assert run.call("drop_restored_table", tasks.drop_restored, order, plan, concluded) == "left"
+        assert run.call("drop_restored_table", tasks.drop_restored, order, plan) == "left"
 
     def test_a_restore_that_may_not_be_is_failed_before_it_costs_anything(self, flow, run, order, binding):
         role = flow.resources["role_arn"].rpartition("/")[2]
@@ -476,7 +307,7 @@ class TestBadDays:
         concluded = self.failed(run, order)
         assert "may not restore to" in concluded["reason"]
         assert run.xcoms["prepare", FAILURE]["type"] == PreflightError.__name__
-        assert restore_jobs(flow) == []
+        assert run.restore_jobs() == []
 
     def test_a_point_that_vanished_after_it_was_chosen(self, flow, run, order, binding):
         flow.backup.delete_recovery_point(BackupVaultName=binding.vault, RecoveryPointArn=binding.recovery_point_arn)
@@ -487,7 +318,7 @@ class TestBadDays:
         concluded = run.drill(order, spoil=lambda table: flow.dynamodb.delete_table(TableName=table))
         assert (concluded["verdict"], concluded["counted"]) == ("FAILED", False)
         assert f"There is no DynamoDB table '{order['target_table']}' to read" in concluded["reason"]
-        assert len(verdicts(flow, binding)) == 1
+        assert len(run.verdicts(binding)) == 1
         assert order["target_table"] not in flow.tables()
 
     def test_a_table_with_other_keys_than_were_fingerprinted(self, flow, run, order, binding):
@@ -537,9 +368,9 @@ class TestBadDays:
         assert concluded["verdict"] == "UNPROVEN"
         assert "Back the table up with one of them" in concluded["reason"]
         assert run.xcoms["prepare", FAILURE]["type"] == NothingBoundError.__name__
-        assert restore_jobs(flow) == []
+        assert run.restore_jobs() == []
 
     def test_a_process_that_died_without_a_word(self, flow, run, order, binding):
         run.states |= {"prepare": "failed", "prove": "upstream_failed"}
         assert "The process of prepare was lost" in run.conclude(order)["reason"]
-        assert len(verdicts(flow, binding)) == 1
+        assert len(run.verdicts(binding)) == 1

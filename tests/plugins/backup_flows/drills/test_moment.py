@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Any
 
 import pytest
+from airflow.sdk.api.datamodels._generated import DagRunType
 
 from backup_flows.drills.errors import BadDrillRequestError
 from backup_flows.drills.moment import drill_moment
@@ -15,12 +16,12 @@ WEEK = dt.timedelta(days=7)
 MICRO = dt.timedelta(microseconds=1)
 
 
-def moment(new_context, given: str = "", **run: Any):
+def moment(new_context, given: str = "", **run: Any) -> Any:
     return drill_moment(new_context(run=run, as_of=given))
 
 
-@pytest.mark.parametrize("run_type", ["scheduled", "backfill"])
-def test_a_weeks_drill_takes_what_there_was_when_the_week_was_over(new_context, run_type: str):
+@pytest.mark.parametrize("run_type", [DagRunType.SCHEDULED, DagRunType.BACKFILL, "backfill"])
+def test_a_weeks_drill_takes_what_there_was_when_the_week_was_over(new_context, run_type: Any):
     found = moment(
         new_context,
         run_type=run_type,
@@ -32,11 +33,11 @@ def test_a_weeks_drill_takes_what_there_was_when_the_week_was_over(new_context, 
 
 
 @pytest.mark.parametrize("logical_date", [SUNDAY, None])
-def test_a_run_by_hand_takes_its_whole_day(new_context, logical_date):
+def test_a_run_by_hand_takes_its_whole_day(new_context, logical_date: dt.datetime | None):
     """Airflow gives one with a logical date the interval of the week before, which is not what is meant."""
     found = moment(
         new_context,
-        run_type="manual",
+        run_type=DagRunType.MANUAL,
         logical_date=logical_date,
         run_after=SUNDAY,
         data_interval_start=SUNDAY - WEEK,
