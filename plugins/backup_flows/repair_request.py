@@ -13,9 +13,10 @@ from typing import Any, Self
 
 from botocore.exceptions import ClientError
 
+from backup_flows.preflight import DENIED
 from backup_flows.store import get_bytes, get_json, put_bytes
 from dynamodb_bulk.choice import ALL_CLASSES, DEFAULT_CLASSES, Choice
-from recovery_retention.names import parse_restored_name
+from recovery_retention.names import KEEP_TAG, parse_restored_name
 from restore_proof.evidence import PACK_NAME
 
 log = logging.getLogger(__name__)
@@ -251,22 +252,29 @@ def look_at_tables(dynamodb: Any, *, table: str, source: str | None) -> list[str
         problems.append(f"their keys differ ({said}), so their items can't be matched")
     if problems:
         raise TablesUnfitError(f"nothing was done: {'; '.join(problems)}.")
-    return _warnings(dynamodb, table)
+    restored = None if source is None else found[source]
+    return _warnings(dynamodb, table, None if restored is None else str(restored["TableArn"]))
 
 
-def _warnings(dynamodb: Any, table: str) -> list[str]:
+def table_exists(dynamodb: Any, table: str) -> bool:
+    """Tell whether there is a table of that name."""
+    return _describe(dynamodb, table) is not None
+
+
+def _warnings(dynamodb: Any, table: str, source_arn: str | None) -> list[str]:
     asked: dict[str, Callable[[], str | None]] = {
-        "point-in-time recovery": lambda: _without_pitr(dynamodb, table),
-        "time to live": lambda: _with_ttl(dynamodb, table),
+        f"{table} has point-in-time recovery": lambda: _without_pitr(dynamodb, table),
+        f"{table} has a time to live": lambda: _with_ttl(dynamodb, table),
+        "the restored table will be kept": lambda: _not_kept(dynamodb, source_arn),
     }
     said = []
     for what, ask in asked.items():
         try:
             warning = ask()
         except ClientError as error:
-            if error.response["Error"]["Code"] not in {"AccessDenied", "AccessDeniedException"}:
+            if error.response["Error"]["Code"] not in DENIED:
                 raise
-            warning = f"Whether {table} has {what} on may not be looked at."
+            warning = f"Whether {what} may not be looked at."
         if warning is not None:
             said.append(warning)
     return said
@@ -286,6 +294,16 @@ def _with_ttl(dynamodb: Any, table: str) -> str | None:
     if found.get("TimeToLiveStatus") != "ENABLED":
         return None
     return f"{table} deletes items by {found['AttributeName']}: items whose time is up are deleted again."
+
+
+def _not_kept(dynamodb: Any, arn: str | None) -> str | None:
+    name = "" if arn is None else arn.rpartition("/")[2]
+    if parse_restored_name(name) is None:
+        return None
+    pages = dynamodb.get_paginator("list_tags_of_resource").paginate(ResourceArn=arn)
+    if any(tag["Key"] == KEEP_TAG for page in pages for tag in page["Tags"]):
+        return None
+    return f"{name} has no tag {KEEP_TAG!r}: retention_cleanup may sweep it before the check at the end."
 
 
 def _describe(dynamodb: Any, table: str) -> Mapping[str, Any] | None:

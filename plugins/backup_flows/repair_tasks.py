@@ -228,6 +228,7 @@ def write(resources: dict[str, Any], plan: dict[str, Any], lease: dict[str, Any]
     Repeated after a crash it goes on where it was; only the file that was approved is worked by.
     """
     request = RepairRequest.from_dict(resources)
+    log.info("What takes the writes back: %s", request.address(UNDO_FOLDER))
     held_at = [float("-inf")]
 
     def hold_lease() -> None:
@@ -257,6 +258,9 @@ def check(resources: dict[str, Any], account: dict[str, Any]) -> dict[str, Any]:
     if request.mode == UNDO:
         return check_undo(dynamodb, s3, request)
     found = check_repair(dynamodb, s3, request)
+    if found["equal"] is None:
+        log.warning("%s is gone: what was written can't be held against it any more", request.source)
+        return found
     known = account["left"] + account["failed"]
     return {**found, "written_to_since": max(0, found["unrepaired"] - known)}
 

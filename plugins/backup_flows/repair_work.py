@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from backup_flows.repair_request import UNDO_FOLDER, RepairRequest
+from backup_flows.repair_request import UNDO_FOLDER, RepairRequest, table_exists
 from backup_flows.store import get_bytes, put_bytes
 from dynamodb_bulk.changes import Change, ChangesHeader, read_changes, write_change
 from dynamodb_bulk.diff import DiffSettings, Side, TableDiff, TableDifference, diff_tables
@@ -159,7 +159,9 @@ def dry_run(dynamodb: Any, s3: Any, request: RepairRequest, found: Found) -> tup
                     examples.append({"key": change.key, "class": str(change.kind), "paths": list(change.paths())})
                 yield change
 
-        result = make_changes(dynamodb, header, chosen(), settings=RepairSettings(list_cap=LISTED))
+        result = make_changes(
+            dynamodb, header, chosen(), settings=RepairSettings(max_rcu=request.max_rcu, list_cap=LISTED)
+        )
     return result, {"examples": examples, "keys_without_a_change": list(choice.unmet_keys)[:LISTED]}
 
 
@@ -202,7 +204,9 @@ def write_changes(
                 undo=UndoParts(s3, request, header, attempt),
                 told=tell,
                 before_batch=before_batch,
-                settings=RepairSettings(dry_run=False, max_wcu=request.max_wcu, list_cap=LISTED),
+                settings=RepairSettings(
+                    dry_run=False, max_wcu=request.max_wcu, max_rcu=request.max_rcu, list_cap=LISTED
+                ),
             )
         finally:
             told.seek(0)
@@ -224,9 +228,11 @@ def check_repair(dynamodb: Any, s3: Any, request: RepairRequest) -> dict[str, An
     """Compare the tables once more, and say of what still differs why it does.
 
     Returns:
-        ``equal``: the fingerprints of both tables are equal; ``not_chosen``: differences that were not to be
-        repaired; ``unrepaired``: those that were, and are not.
+        ``equal``: the fingerprints of both tables are equal, None where the restored table is gone by now;
+        ``not_chosen``: differences that were not to be repaired; ``unrepaired``: those that were, and are not.
     """
+    if not table_exists(dynamodb, str(request.source)):
+        return {"equal": None, "not_chosen": None, "unrepaired": None, "listed": []}
     header = ChangesHeader(request.table, table_key_names(dynamodb, request.table), source=request.source)
     choice = request.choice(s3, header.key_names)
     counts = {"not_chosen": 0, "unrepaired": 0}

@@ -53,6 +53,7 @@ def _add_arguments(parser: argparse.ArgumentParser, classes: Iterable[str]) -> N
     parser.add_argument("--undo-file", type=Path, metavar="FILE", help="where to keep what takes it back")
     parser.add_argument("--outcome", type=Path, metavar="FILE", help="write what became of each item, one a line")
     parser.add_argument("--max-wcu", type=float, metavar="UNITS", help="write capacity units a second to stay below")
+    parser.add_argument("--max-rcu", type=float, metavar="UNITS", help="read capacity units a second to stay below")
     parser.add_argument(
         "--workers", type=int, default=repair.DEFAULT_WORKERS, metavar="N", help="writes at the same time (%(default)s)"
     )
@@ -123,7 +124,11 @@ def _make(
         undo=undo,
         told=tell_outcome,
         settings=RepairSettings(
-            dry_run=not args.apply, workers=args.workers, max_wcu=args.max_wcu, patience_seconds=args.patience
+            dry_run=not args.apply,
+            workers=args.workers,
+            max_wcu=args.max_wcu,
+            max_rcu=args.max_rcu,
+            patience_seconds=args.patience,
         ),
     )
 

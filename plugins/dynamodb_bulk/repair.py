@@ -42,6 +42,7 @@ DEFAULT_WORKERS = 8
 DEFAULT_PATIENCE_SECONDS = 300.0
 DEFAULT_LIST_CAP = 100
 _UNIT_BYTES = 1024
+_READ_UNIT_BYTES = 4096
 _COST_MEMORY = 0.8
 _LONGEST_PAUSE = 10.0
 _CONDITION_FAILED = "ConditionalCheckFailedException"
@@ -117,6 +118,7 @@ class RepairSettings:
         dry_run: only look which of them could be made.
         workers: writes under way at once.
         max_wcu: write capacity units a second to stay below; without limit when None.
+        max_rcu: read capacity units a second to stay below; without limit when None.
         patience_seconds: for so long one request is repeated while DynamoDB throttles or can't be reached.
         list_cap: how many items that were left or failed the result names.
     """
@@ -124,6 +126,7 @@ class RepairSettings:
     dry_run: bool = True
     workers: int = DEFAULT_WORKERS
     max_wcu: float | None = None
+    max_rcu: float | None = None
     patience_seconds: float = DEFAULT_PATIENCE_SECONDS
     list_cap: int = DEFAULT_LIST_CAP
 
@@ -288,12 +291,13 @@ class _Repair:
         self._settings = settings
         self._effects = effects
         self._governor = None if settings.max_wcu is None else Governor(settings.max_wcu)
+        self._read_governor = None if settings.max_rcu is None else Governor(settings.max_rcu)
         self._cost = 1.0
 
     def batch(self, batch: Sequence[Change], pool: ThreadPoolExecutor) -> Iterator[Done]:
         """Yield what became of each of up to a hundred items."""
         due = []
-        live = self._read([change.key for change in batch])
+        live = self._paced_read(batch)
         for change in batch:
             stands = live.get(change.key)
             if stands == change.new:
@@ -387,6 +391,18 @@ class _Repair:
         return _done(change, Outcome.LEFT, reason, units + _units(answer))
 
     # --- reading --------------------------------------------------------------------------------------
+
+    def _paced_read(self, batch: Sequence[Change]) -> dict[str, bytes]:
+        """Read the items of a batch when their turn has come; what they consume is worked out from their size."""
+        keys = [change.key for change in batch]
+        if self._read_governor is None:
+            return self._read(keys)
+        clock = self._effects.clock
+        if (wait := self._read_governor.ready_at() - clock()) > 0:
+            self._effects.sleep(wait)
+        found = self._read(keys)
+        self._read_governor.sent(clock(), sum(-(-len(found.get(key, b"?")) // _READ_UNIT_BYTES) for key in keys))
+        return found
 
     def _read(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Return the canonical form of the items that are there, by key."""

@@ -141,6 +141,15 @@ class TestTables:
         )
         assert any("expires" in warning for warning in look_at_tables(dynamodb, table="bare", source=None))
 
+    def test_a_restored_table_that_may_be_swept_is_told(self, shared_flow):
+        dynamodb = shared_flow.dynamodb
+        shared_flow.make_table(RESTORED)
+        (said,) = look_at_tables(dynamodb, table=shared_flow.table, source=RESTORED)
+        assert "may sweep it" in said
+        arn = dynamodb.describe_table(TableName=RESTORED)["Table"]["TableArn"]
+        dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": "keep", "Value": "asked-for"}])
+        assert look_at_tables(dynamodb, table=shared_flow.table, source=RESTORED) == []
+
     def test_everything_that_speaks_against_it_is_listed(self, shared_flow):
         dynamodb = shared_flow.dynamodb
         dynamodb.create_table(

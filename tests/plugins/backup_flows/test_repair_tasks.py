@@ -185,6 +185,15 @@ def test_what_users_write_after_the_repair_is_told_from_what_was_left(damaged, n
     assert run.end()["check"]["written_to_since"] == 1
 
 
+def test_a_restored_table_that_is_gone_by_then_leaves_the_receipt(damaged, new_run):
+    run = new_run()
+    run.look()
+    run.write()
+    damaged.dynamodb.delete_table(TableName=RESTORED)
+    damaged.wait(60)
+    assert run.end()["check"]["equal"] is None
+
+
 def test_a_write_that_died_is_gone_on_with_and_both_parts_are_taken_back(damaged, new_run, monkeypatch):
     flow = damaged
     for number in range(20, 45):

@@ -374,6 +374,17 @@ def test_it_keeps_below_the_write_units_that_it_may_use(tables: Tables) -> None:
     assert 5.0 <= now[0] <= 7.0
 
 
+def test_a_dry_run_keeps_below_the_read_units_that_it_may_use(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dynamodb_bulk.repair.BATCH_ITEMS", 10)
+    tables.hold(many(40, "old" * 2000), many(40, "new" * 2000))
+    changes = tables.changes()
+    now = [0.0]
+    effects = Effects(clock=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds))
+    repair(tables, changes, settings=RepairSettings(max_rcu=10), effects=effects)
+    # Forty items of 6 KB are 80 units, of which the last 20 are paid for when all is done.
+    assert 5.5 <= now[0] <= 6.1
+
+
 def answer(status: int, code: str) -> Callable[..., AWSResponse]:
     body = f'{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"no"}}'.encode()
     raw = Mock(stream=lambda **_: iter([body]))
