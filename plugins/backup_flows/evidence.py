@@ -17,11 +17,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from backup_flows.keys import drill_verdict_key, evidence_prefix, verdict_key
+from backup_flows.keys import drill_verdict_key, evidence_prefix, history_key, verdict_key
 from backup_flows.store import get_bytes, put_bytes
 from dynamodb_bulk.compare import Comparison
 from dynamodb_bulk.fingerprint import Fingerprint
 from restore_proof.evidence import DIFF_NAME, PACK_NAME, REPORT_NAME, Drill, make_evidence
+from restore_proof.history import Surroundings, make_record
 from restore_proof.settings import SettingsComparison
 from restore_proof.verdict import Verdict
 
@@ -53,7 +54,7 @@ def record_evidence(
     settings: SettingsComparison | None = None,
     diff: Path | None = None,
 ) -> Verdict:
-    """Write evidence pack, report, differences and verdict; append the pack to the table's chain.
+    """Write evidence pack, report, differences, history and verdict; append the pack to the table's chain.
 
     :param verdict: what the drill came to; its subject says what was restored, and for which date.
     :param drill: what was done.
@@ -91,6 +92,10 @@ def record_evidence(
         raise ChainContentionError(
             f"s3://{bucket}/{head_key} changed under {MAX_CHAIN_TRIES} attempts to append to it; clear this task."
         )
+    # Before the verdict, which ends the drill: one that is lost in between is recorded anew, by the same names.
+    record = make_record(verdict, drill, Surroundings())
+    key = history_key(subject.table_name, subject.as_of, drill.drill_id)
+    put_bytes(s3, bucket, key, record.to_json(), content_type="application/json")
     record_verdict(s3, bucket=bucket, verdict=verdict, drill_id=drill.drill_id)
     log.info("Verdict on %s: %s", subject.recovery_point_arn, verdict.proof.label)
     log.info("Report: %s", verdict.evidence)

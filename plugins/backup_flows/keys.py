@@ -98,6 +98,11 @@ def repair_prefix(table: str, as_of: str, run: str) -> str:
     return f"repairs/{_part(table)}/{_part(as_of)}-{_part(run)}/"
 
 
+def history_key(table: str, as_of: str, drill_id: str) -> str:
+    """Return the key of one drill's record in its table's history (:mod:`restore_proof.history`)."""
+    return f"history/{_part(table)}/{_part(as_of)}-{_part(drill_id)}.json"
+
+
 def _part(name: str) -> str:
     """Return ``name`` if it can be one part of a key: no slash, nothing to escape."""
     if not _SAFE.fullmatch(name) or set(name) == {"."}:
