@@ -76,12 +76,9 @@ def connect(stack: str, cache: Cache) -> World:
 
     :raises NotDeployedError: there is no such stack, or parts of it are missing.
     """
-    from airflow.sdk.exceptions import AirflowNotFoundException
-
     from backup_console_app.pages import NotDeployedError
-    from backup_console_app.troubles import ConsoleTroubleError, Trouble
     from backup_console_app.world import FRESH, World
-    from backup_flows.aws import AWS_CONN_ID, CONSOLE_CONN_ID, console_client, console_conn_id
+    from backup_flows.aws import console_client, console_conn_id
     from backup_flows.project_files import project_file
     from backup_flows.protection_file import PROTECTION_FILE, load_protection
     from backup_flows.stack import MissingResourcesError, read_resources
@@ -97,14 +94,6 @@ def connect(stack: str, cache: Cache) -> World:
         protection = cache.get("protection", FRESH, lambda: load_protection(project_file(PROTECTION_FILE)))
     except MissingResourcesError as error:
         raise NotDeployedError(str(error)) from error
-    except AirflowNotFoundException as error:
-        raise ConsoleTroubleError(
-            Trouble(
-                "There is no connection to AWS",
-                str(error),
-                f"Make the Airflow connection {AWS_CONN_ID} (or {CONSOLE_CONN_ID}, with a role that may only read).",
-            )
-        ) from error
     return World(
         stack=stack,
         clients=client,
@@ -151,10 +140,17 @@ class LazyApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
+        import anyio.to_thread
+
+        # Making it imports a good deal: not in the thread that all of Airflow's API waits for.
+        app = self._app if self._app is not None else await anyio.to_thread.run_sync(self._made)
+        await app(scope, receive, send)
+
+    def _made(self) -> FastAPI:
         with self._lock:
             if self._app is None:
                 self._app = self._make()
-        await self._app(scope, receive, send)
+            return self._app
 
 
 class BackupConsolePlugin(AirflowPlugin):

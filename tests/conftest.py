@@ -42,6 +42,7 @@ COMPONENT_FOLDERS = (
     "tests/dags",
 )
 COMPONENT_FILES = (
+    "tests/plugins/test_backup_console.py",
     "tests/plugins/test_plugins_folder.py",
     "tests/plugins/dynamodb_bulk/test_killed_loads.py",
     "tests/plugins/dynamodb_bulk/test_load_bad_days.py",

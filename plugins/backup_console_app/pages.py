@@ -199,7 +199,10 @@ def _tables(world: World, look: Look, request: Request) -> Response:
 def _table(world: World, look: Look, request: Request, name: str) -> Response:
     table = world.table(name)
     if table is None:
-        raise HTTPException(404)
+        found = Trouble(
+            "No protected table is called so", name, "Name it in protection.yaml if it exists, or go back to the list."
+        )
+        return _html("trouble.html", look, status=404, tab="tables", heading="No such table", found=found)
     wanted = Wanted(
         status=_text(request, "status"),
         vault=_text(request, "vault"),

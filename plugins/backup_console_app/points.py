@@ -120,11 +120,7 @@ def all_points(world: World, table_arn: str) -> Listing:
     """
 
     def ask() -> Listing:
-        found = [
-            point
-            for points in world.each(lambda vault: _in(world, vault, table_arn), _vaults(world))
-            for point in points
-        ]
+        found = [point for vault in _vaults(world) for point in _in(world, vault, table_arn)]
         found.sort(key=lambda point: (point.created_at, point.arn), reverse=True)
         return Listing(found[:MAX_POINTS], len(found) > MAX_POINTS)
 

@@ -10,13 +10,16 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
+from botocore.exceptions import ClientError
+
 from backup_console_app.cache import Cache
+from backup_console_app.troubles import ConsoleTroubleError, Trouble
 from backup_flows.protected_tables import ProtectedTables, find_protected_tables
 from backup_flows.protection import ProtectedTable, Protection
-from backup_flows.store import get_bytes
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -98,25 +101,44 @@ class World:
         return self.cache.get((self.stack, self.bucket, *what), seconds, make, weigh=weigh)
 
     def each(self, do: Callable[[S], T], entries: Iterable[S]) -> list[T]:
-        """Do something for each entry, some at once; in turn from within itself, or all threads would wait for one."""
+        """Do something for each entry, some at once; in turn from within itself, or all threads would wait for one.
+
+        Never in what `kept` makes: threads that wait for it could be all that there are.
+        """
         if getattr(_here, "at_work", False):
             return [do(entry) for entry in entries]
         return list(_pool.map(lambda entry: _in_pool(do, entry), entries))
 
     def document(self, key: str, *, seconds: float = FRESH) -> dict[str, Any] | None:
-        """Return a JSON document of the project's bucket, or None if it is not there (or is no JSON object)."""
+        """Return a JSON document of the project's bucket, or None if it is not there (or is no JSON object).
 
-        def read() -> dict[str, Any] | None:
-            content = get_bytes(self.clients("s3"), self.bucket, key)
-            if content is None or len(content) > DOCUMENT_BYTES:
-                return None
-            try:
-                parsed = json.loads(content)
-            except ValueError:
-                return None
-            return parsed if isinstance(parsed, dict) else None
+        Raises:
+            ConsoleTroubleError: it is larger than the api-server should read.
+        """
+        return self.kept(("document", key), lambda: self._document(key), seconds=seconds)
 
-        return self.kept(("document", key), read, seconds=seconds)
+    def _document(self, key: str) -> dict[str, Any] | None:
+        try:
+            answer = self.clients("s3").get_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+                return None
+            raise
+        with closing(answer["Body"]) as body:
+            if answer["ContentLength"] > DOCUMENT_BYTES:
+                raise ConsoleTroubleError(
+                    Trouble(
+                        "A document is too large to be shown",
+                        f"s3://{self.bucket}/{key} has {answer['ContentLength']:,} bytes.",
+                        "Read it with a tool of its own.",
+                    )
+                )
+            content = body.read()
+        try:
+            parsed = json.loads(content)
+        except ValueError:
+            return None
+        return parsed if isinstance(parsed, dict) else None
 
     def keys(self, prefix: str, *, after: str = "", pages: int = 20) -> list[str]:
         """Return the keys below a prefix, in their order, at most some thousand."""
