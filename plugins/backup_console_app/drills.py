@@ -14,6 +14,7 @@ from backup_console_app.paging import Page, cut
 from backup_console_app.reading import at, mappings, moment, number, text, texts
 from backup_console_app.world import SETTLED, World
 from backup_flows.keys import StateKeyError, verdict_key
+from restore_proof.history import FOLDER, RESTORE, RTO_PARTS
 
 PACK: Final = "pack.json"
 REPORT: Final = "report.html"
@@ -75,6 +76,8 @@ class Drill:
         name: of its folder, ``<as_of>-<drill id>``.
         backed_up_at: when the recovery point was made.
         phases: seconds that each took, by name.
+        usable_age: seconds; how old the table's newest usable recovery point was when the drill began.
+        cost_usd: what it cost, by the price file.
         files: what there is to look at.
     """
 
@@ -84,6 +87,8 @@ class Drill:
     backed_up_at: dt.datetime | None = None
     requested_by: str | None = None
     phases: Mapping[str, float] = field(default_factory=dict)
+    usable_age: float | None = None
+    cost_usd: float | None = None
     files: tuple[str, ...] = (REPORT, PACK)
 
     @property
@@ -97,11 +102,11 @@ class Drill:
         return dt.timedelta(seconds=seconds) if seconds is not None else None
 
     @property
-    def point_age(self) -> dt.timedelta | None:
-        """How old the recovery point was when it was proven."""
-        if self.backed_up_at is None or self.verdict.decided_at is None:
+    def rto(self) -> dt.timedelta | None:
+        """How long it took until the restored table could have taken its source's place."""
+        if RESTORE not in self.phases:
             return None
-        return max(dt.timedelta(0), self.verdict.decided_at - self.backed_up_at)
+        return dt.timedelta(seconds=sum(self.phases.get(part, 0.0) for part in RTO_PARTS))
 
 
 def drill_names(world: World, table: str) -> list[str]:
@@ -134,14 +139,14 @@ def drills_page(world: World, table: str, *, page: int = 1) -> Page[Drill]:
 
 def _read(world: World, table: str, name: str) -> Drill | None:
     # Its documents are written once; a summary of them is all that is kept.
-    return world.kept(
-        ("drill", table, name),
-        lambda: _drill(table, name, world.document(f"evidence/{table}/{name}/{PACK}", seconds=0)),
-        seconds=SETTLED,
-    )
+    def read() -> Drill | None:
+        pack = world.document(f"evidence/{table}/{name}/{PACK}", seconds=0)
+        return _drill(table, name, pack, world.document(f"{FOLDER}/{table}/{name}.json", seconds=0))
+
+    return world.kept(("drill", table, name), read, seconds=SETTLED)
 
 
-def _drill(table: str, name: str, pack: Any) -> Drill | None:
+def _drill(table: str, name: str, pack: Any, record: Any) -> Drill | None:
     verdict = Verdict.read(at(pack, "verdict"))
     if verdict is None:
         return None
@@ -157,6 +162,8 @@ def _drill(table: str, name: str, pack: Any) -> Drill | None:
             for phase in mappings(pack, "phases")
             if "name" in phase and (seconds := number(phase, "seconds")) is not None
         },
+        usable_age=number(record, "rpo", "newest_usable"),
+        cost_usd=number(record, "cost_usd", "actual"),
         files=(REPORT, PACK, *((DIFF,) if compared else ())),
     )
 

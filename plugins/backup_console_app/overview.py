@@ -61,7 +61,7 @@ class Row:
         verdict: on its newest recovery point.
         rpo: age of the newest usable recovery point.
         proven_rpo: age of the newest recovery point whose restore was proven.
-        rto: how long the restore took in the newest drill that was proven.
+        rto: how long the newest drill that was proven took until the restored table was ready.
         trouble: why parts of it are not known.
     """
 
@@ -157,7 +157,7 @@ def _row(world: World, table: ProtectedTable, newest: Mapping[str, Mapping[str, 
         verdict=verdict.value,
         rpo=Target(world.now - made.created_at if made is not None else None, table.rule.rpo),
         proven_rpo=Target(world.now - proven.backed_up_at if proven and proven.backed_up_at else None, table.rule.rpo),
-        rto=Target(proven.phase("restore") if proven is not None else None, table.rule.rto),
+        rto=Target(proven.rto if proven is not None else None, table.rule.rto),
         trouble=backup.trouble or drills.trouble or verdict.trouble,
     )
 

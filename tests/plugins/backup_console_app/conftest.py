@@ -18,12 +18,13 @@ from fastapi.testclient import TestClient
 from backup_console_app.cache import Cache
 from backup_console_app.pages import Wiring, make_app
 from backup_console_app.world import NextRun, World
-from backup_flows.keys import evidence_prefix, verdict_key
+from backup_flows.keys import evidence_prefix, history_key, verdict_key
 from backup_flows.protection import Protection
 from backup_flows.protection_file import parse_protection
 from local_aws import control, mock_aws
 from local_aws.clock import CLOCK
 from restore_proof.evidence import Drill, Phase, make_evidence
+from restore_proof.history import Surroundings, make_record
 from restore_proof.verdict import Depth, Result, Subject, Verdict
 
 REGION = "us-east-1"
@@ -115,8 +116,9 @@ class Account:
         backed_up_at: dt.datetime = NOW,
         decided_at: dt.datetime | None = None,
         restore_seconds: float = 90,
+        around: Surroundings | None = None,
     ) -> str:
-        """Leave a drill's evidence and verdict behind, and return its name."""
+        """Leave a drill's evidence and verdict behind (and its history, with what held around it); return its name."""
         decided = decided_at or backed_up_at + dt.timedelta(minutes=10)
         start = decided - dt.timedelta(seconds=restore_seconds)
         subject = Subject(point_arn, table, f"{table}-restored", as_of, "restore_drill/scheduled__2026-11-20")
@@ -134,6 +136,8 @@ class Account:
         self.put(f"{prefix}pack.json", evidence.pack)
         self.put(f"{prefix}report.html", evidence.report)
         self.put(verdict_key(table, point_arn), verdict.to_json())
+        if around is not None:
+            self.put(history_key(table, as_of, drill_id), make_record(verdict, done, around).to_json())
         return prefix.split("/")[2]
 
     def browser(self, **changes: Any) -> TestClient:
