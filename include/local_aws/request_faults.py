@@ -51,7 +51,7 @@ class RequestFault:
         share: Of the calls that fit, 0.0 to 1.0.
         seed: The same seed strikes the same calls of the same sequence.
         seconds: How much later a slow one is answered, by the machine's clock.
-        after: Let the call take effect first, and then fail it.
+        after: Let the call take effect first, and then fail it, or hold its answer back.
         code: The error's code, in place of the service's own for this kind.
         status: The error's HTTP status, likewise.
         message: The error's message.
@@ -170,8 +170,9 @@ def _struck(stock: Callable[..., Any]) -> Callable[..., Any]:
         if fault is None:
             return stock(self, request, full_url, headers)
         if fault.kind == "slow":
+            reply = stock(self, request, full_url, headers) if fault.after else None
             RELEASE.wait(fault.seconds)
-            return stock(self, request, full_url, headers)
+            return reply if fault.after else stock(self, request, full_url, headers)
         if fault.after:
             stock(self, request, full_url, headers)
         if fault.kind == "drop":

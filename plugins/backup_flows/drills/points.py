@@ -111,7 +111,10 @@ def find_point(hook: BackupHook, arn: str, *, vault: str | None = None) -> Point
     :param vault: where it is looked for first; all vaults otherwise.
     :raises RecoveryPointGoneError: no vault holds it.
     """
-    for name in dict.fromkeys([*([vault] if vault else []), *vault_names(hook)]):
+    answer = hook.find_recovery_point(vault, arn) if vault else None
+    if vault and answer is not None:
+        return Point.from_api(answer, vault=vault)
+    for name in vault_names(hook):
         answer = hook.find_recovery_point(name, arn)
         if answer is not None:
             return Point.from_api(answer, vault=name)

@@ -130,6 +130,16 @@ def test_a_slow_call_waits_and_is_served(table: Any, monkeypatch: pytest.MonkeyP
     assert count(table) == 1
 
 
+@pytest.mark.parametrize("after", [False, True])
+def test_a_slow_call_is_done_before_or_after_the_wait(table: Any, monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
+    there: list[int] = []
+    monkeypatch.setattr(RELEASE, "wait", lambda _seconds: there.append(count(table)))
+    control.order_fault({"kind": "slow", "operation": "PutItem", "seconds": 1, "after": after})
+    put(table)
+    assert there == [int(after)]
+    assert count(table) == 1
+
+
 def struck(fault: RequestFault, calls: int = 200) -> list[bool]:
     faults = RequestFaults()
     faults.add(fault)

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
@@ -348,6 +348,15 @@ def test_the_clock_can_run_fast_from_the_start():
     server = serve("--speed", "3600")
     reply = server.admin("GET", "clock")[1]
     assert (reply["mode"], reply["speed"]) == ("scaled", 3600)
+    assert server.stop()[0] == 0
+
+
+@pytest.mark.parametrize("given", ["2026-03-01", "2026-03-01T02:00:00+02:00"])
+def test_the_clock_can_begin_in_the_past_and_goes_on_from_there(given):
+    server = serve("--start-at", given)
+    first, second = (datetime.fromisoformat(server.admin("GET", "clock")[1]["now"]) for _ in range(2))
+    begin = datetime(2026, 3, 1, tzinfo=UTC)
+    assert begin < first < second < begin + timedelta(minutes=5)
     assert server.stop()[0] == 0
 
 
