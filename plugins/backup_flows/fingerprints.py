@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 GZIP = "application/gzip"
 BINARY = "application/octet-stream"
+BOUND_BY_RUN = "run"
 
 
 class FingerprintMissingError(LookupError):
@@ -95,6 +96,8 @@ class Binding:
         drifting: the table was written to between the two fingerprints.
         depth: how deep a proof by them looks (:class:`restore_proof.verdict.Depth`).
         notes: what else a reader of the verdict should know, as sentences.
+        bound_by: how it came to be: by the ``run`` that made the backup, or afterwards by ``brackets``, that is by
+            point-in-time restores, or by ``records`` alone.
     """
 
     recovery_point_arn: str
@@ -112,6 +115,7 @@ class Binding:
     run_id: str
     depth: str = "full"
     notes: tuple[str, ...] = ()
+    bound_by: str = BOUND_BY_RUN
 
     @property
     def prefix(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from backup_flows import fingerprints
 from backup_flows.depths import Place, take_like
 from backup_flows.evidence import record_evidence, versions
-from backup_flows.fingerprints import Binding, Taken
+from backup_flows.fingerprints import BOUND_BY_RUN, Binding, Taken
 from backup_flows.keys import evidence_prefix, settings_key
 from backup_flows.scan_parts import Part, merge_parts
 from backup_flows.store import get_bytes, put_bytes
@@ -23,10 +23,10 @@ from restore_proof.evidence import DIFF_NAME, Drill, Phase
 from restore_proof.settings import (
     SettingsComparison,
     compare_settings,
-    record_settings,
     settings_from_json,
     settings_to_json,
 )
+from restore_proof.settings_reading import record_settings
 from restore_proof.verdict import Depth, Result, Subject, Verdict, fail_closed, verdict_from_comparison
 
 RESTORED = "restored."
@@ -87,20 +87,28 @@ class Findings:
     diff: Path | None = None
 
 
-def record_source_settings(dynamodb: Any, s3: Any, *, bucket: str, binding: Binding, now: dt.datetime) -> None:
-    """Keep the source table's settings beside its recovery point, once."""
+def record_source_settings(
+    dynamodb: Any, s3: Any, *, bucket: str, binding: Binding, now: dt.datetime, scaling: Any = None
+) -> None:
+    """Keep the source table's settings beside its recovery point, once.
+
+    :param scaling: a client of Application Auto Scaling; without one, auto scaling is left out.
+    """
     key = settings_key(binding.table, binding.recovery_point_arn)
     if get_bytes(s3, bucket, key) is None:
-        recorded = record_settings(dynamodb, binding.table, recorded_at=now)
+        recorded = record_settings(dynamodb, binding.table, recorded_at=now, scaling=scaling)
         put_bytes(s3, bucket, key, settings_to_json(recorded), content_type="application/json")
 
 
-def prove(dynamodb: Any, s3: Any, request: ProofRequest, *, clock: Callable[[], dt.datetime]) -> Verdict:
+def prove(
+    dynamodb: Any, s3: Any, request: ProofRequest, *, clock: Callable[[], dt.datetime], scaling: Any = None
+) -> Verdict:
     """Compare every item of the restored table, type-exact, with what the source held at backup time.
 
     Fails closed: whatever goes wrong leaves a ``FAILED`` verdict and its evidence behind before it goes on.
 
     :param clock: AWS's clock.
+    :param scaling: a client of Application Auto Scaling; without one, auto scaling is not compared.
     :return: the verdict, recorded; the caller raises on one that is not proven.
     """
     found = Findings()
@@ -112,7 +120,7 @@ def prove(dynamodb: Any, s3: Any, request: ProofRequest, *, clock: Callable[[], 
 
     with tempfile.TemporaryDirectory() as folder:
         fail_closed(
-            lambda: _validate(dynamodb, s3, request, found, Path(folder), clock=clock),
+            lambda: _validate(dynamodb, s3, request, found, Path(folder), clock=clock, scaling=scaling),
             subject=request.subject,
             record=record,
             clock=clock,
@@ -129,6 +137,7 @@ def _validate(
     folder: Path,
     *,
     clock: Callable[[], dt.datetime],
+    scaling: Any,
 ) -> Verdict:
     binding, bucket = request.binding, request.bucket
     before = fingerprints.load_bound(s3, bucket, binding.before)
@@ -148,8 +157,9 @@ def _validate(
     if recorded is not None:
         found.settings = compare_settings(
             settings_from_json(recorded),
-            record_settings(dynamodb, request.restored_table, recorded_at=clock()),
+            record_settings(dynamodb, request.restored_table, recorded_at=clock(), scaling=scaling),
             encryption_type=request.encryption_type,  # type: ignore[arg-type]
+            recorded_late=binding.bound_by != BOUND_BY_RUN,
         )
     return _concluded(binding, found.comparison, found.settings, request.subject, decided_at=clock())
 

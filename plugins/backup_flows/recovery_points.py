@@ -266,7 +266,8 @@ def bind_recovery_point(
         run_id=context["dag_run"].run_id,
         depth=taken_before.depth,
     )
-    record_source_settings(dynamodb, s3, bucket=bucket, binding=binding, now=aws_clock()())
+    scaling = client("application-autoscaling")
+    record_source_settings(dynamodb, s3, bucket=bucket, binding=binding, now=aws_clock()(), scaling=scaling)
     if binding.drifting:
         log.warning("%s was written to during its backup: the recovery point is drifting", binding.table)
     return fingerprints.bind(s3, bucket, binding)

@@ -303,7 +303,8 @@ def prove_restored_table(
         max_rcu=context["params"]["max_rcu"],
         load={name: loaded[name] for name in LOAD_FIGURES} if loaded is not None else None,
     )
-    verdict = prove(client("dynamodb"), client("s3"), request, clock=clock)
+    scaling = client("application-autoscaling")
+    verdict = prove(client("dynamodb"), client("s3"), request, clock=clock, scaling=scaling)
     result = summary(verdict, [*phases, ("proof", started.isoformat(), clock().isoformat())])
     read = fingerprints.find(client("s3"), resources["bucket"], f"{request.prefix}{RESTORED}")
     result["scans"] = {

@@ -8,17 +8,11 @@ https://docs.aws.amazon.com/aws-backup/latest/devguide/restoring-dynamodb.html
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
-
-from botocore.exceptions import ClientError
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+from typing import Any, Literal
 
 FORMAT = "table-settings"
 VERSION = 1
@@ -27,7 +21,7 @@ EncryptionType = Literal["Default", "KMS"]
 """What a restore may ask for: the values of StartRestoreJob's metadata key ``encryptionType``."""
 
 Settings = dict[str, Any]
-"""What `record_settings` returns: JSON-ready values by name."""
+"""What `restore_proof.settings_reading.record_settings` returns: JSON-ready values by name."""
 
 
 class DifferenceClass(StrEnum):
@@ -96,41 +90,6 @@ class SettingsComparison:
         }
 
 
-def record_settings(client: DynamoDBClient, table_name: str, *, recorded_at: dt.datetime) -> Settings:
-    """Read a table's settings.
-
-    What may not be read, or is not offered by the endpoint, is noted under ``unread`` with its error code; only
-    an error of DescribeTable goes on to the caller, since without its answer there is nothing to record.
-
-    Args:
-        client: a low-level DynamoDB client.
-        table_name: the table to read.
-        recorded_at: now (aware).
-    """
-    table: Mapping[str, Any] = client.describe_table(TableName=table_name)["Table"]
-    settings: Settings = {
-        "format": FORMAT,
-        "version": VERSION,
-        "recorded_at": recorded_at.astimezone(dt.UTC).isoformat(),
-        "table_name": table_name,
-        "table_arn": table["TableArn"],
-        **_described(table),
-    }
-    unread: dict[str, str] = {}
-    readers: Mapping[str, Callable[[], Any]] = {
-        "time_to_live": lambda: _time_to_live(client, table_name),
-        "point_in_time_recovery": lambda: _point_in_time_recovery(client, table_name),
-        "tags": lambda: _tags(client, table["TableArn"]),
-    }
-    for name, read in readers.items():
-        try:
-            settings[name] = read()
-        except ClientError as error:
-            unread[name] = error.response.get("Error", {}).get("Code", "Unknown")
-    settings["unread"] = unread
-    return settings
-
-
 def settings_to_json(settings: Settings) -> bytes:
     """Return settings as JSON, as they are stored beside the recovery point's fingerprint."""
     return json.dumps(settings, indent=2, sort_keys=True).encode("ascii") + b"\n"
@@ -165,6 +124,7 @@ _NOT_RESTORED: Mapping[str, str] = {
     # Capacity is restored as at backup time, but auto scaling moves it all day, so a difference tells
     # nothing.
     "provisioned_throughput": "It is restored as at the time of the backup; set it again with UpdateTable.",
+    "index_throughput": "It is restored as at the time of the backup; set it again with UpdateTable.",
     "on_demand_throughput": "Set it again with UpdateTable.",
     "table_class": "Set it again with UpdateTable.",
     "stream": "AWS does not restore streams; switch it on again with UpdateTable (it gets a new ARN).",
@@ -172,11 +132,18 @@ _NOT_RESTORED: Mapping[str, str] = {
     "time_to_live": "AWS does not restore it; set it again with UpdateTimeToLive.",
     "point_in_time_recovery": "AWS does not restore it; set it again with UpdateContinuousBackups.",
     "tags": "AWS restores tags only where the restore asks for them; set them again with TagResource.",
+    "auto_scaling": "AWS does not restore it; register the targets and put the policies again.",
+    "resource_policy": "AWS does not restore it; put it again with PutResourcePolicy, for the new table's ARN.",
+    "kinesis_destinations": "AWS does not restore them; switch them on again with EnableKinesisStreamingDestination.",
+    "contributor_insights": "AWS does not restore them; switch them on again with UpdateContributorInsights.",
 }
 _LOST: Mapping[str, str] = {
     "replicas": "A restored table is no member of a global table; replicas have to be added to it.",
 }
-_BESIDE_EACH_RESTORE = frozenset({"managed-by", "run", "keep"})
+_UNCHANGEABLE = frozenset({"key_schema", "local_secondary_indexes"})
+NOT_RECORDED = "NotRecorded"
+"""Stands under ``unread`` for what an earlier release did not record."""
+BESIDE_EACH_RESTORE = frozenset({"managed-by", "run", "keep"})
 """Tags that restored tables get from this project; that the source lacks them tells nothing."""
 
 
@@ -186,6 +153,7 @@ def compare_settings(
     *,
     encryption_type: EncryptionType | None = None,
     kms_key_arn: str | None = None,
+    recorded_late: bool = False,
 ) -> SettingsComparison:
     """Compare the settings recorded with a backup with those of the table that was restored from it.
 
@@ -194,8 +162,12 @@ def compare_settings(
         restored: the restored table's settings.
         encryption_type: what the restore job was asked for, if it was.
         kms_key_arn: the key that the restore job was asked for, if it was.
+        recorded_late: the source's settings were read some time after the backup, when somebody may have changed
+            them. Only its keys, which nobody can change, are then a reason for alarm.
     """
-    unread = {**recorded.get("unread", {}), **restored.get("unread", {})}
+    remarks_of = (_RESTORED_BY_AWS, _NOT_RESTORED, _LOST)
+    missing = {name: NOT_RECORDED for remarks in remarks_of for name in remarks if name not in recorded}
+    unread = {**missing, **recorded.get("unread", {}), **restored.get("unread", {})}
     classes = (
         (_RESTORED_BY_AWS, DifferenceClass.ALARMING),
         (_NOT_RESTORED, DifferenceClass.REPAIRABLE),
@@ -210,13 +182,22 @@ def compare_settings(
     encryption = _encryption_difference(recorded, restored, encryption_type, kms_key_arn)
     if encryption is not None:
         found.append(encryption)
+    if recorded_late:
+        found = [_excused(difference) for difference in found]
     return SettingsComparison(tuple(sorted(found, key=lambda difference: difference.name)), unread)
+
+
+def _excused(found: SettingDifference) -> SettingDifference:
+    if found.kind is not DifferenceClass.ALARMING or found.name in _UNCHANGEABLE or found.name == "encryption":
+        return found
+    remark = "The source's settings were read after the backup; it may have had this otherwise then."
+    return replace(found, kind=DifferenceClass.EXPECTED_FROM_AWS_BACKUP, remark=remark)
 
 
 def _compared(settings: Settings, name: str) -> Any:
     value = settings.get(name)
     if name == "tags" and value is not None:
-        return {key: text for key, text in value.items() if key not in _BESIDE_EACH_RESTORE}
+        return {key: text for key, text in value.items() if key not in BESIDE_EACH_RESTORE}
     return value
 
 
@@ -250,85 +231,6 @@ def _encryption_difference(
         after,
         "The restore did not ask for another encryption; name encryptionType in its metadata.",
     )
-
-
-def _described(table: Mapping[str, Any]) -> Settings:
-    throughput = _throughput(table)
-    encryption = table.get("SSEDescription") or {}
-    stream = table.get("StreamSpecification") or {}
-    return {
-        "key_schema": _key_schema(table),
-        "attribute_definitions": {
-            definition["AttributeName"]: definition["AttributeType"]
-            for definition in table.get("AttributeDefinitions", ())
-        },
-        "global_secondary_indexes": _indexes(table.get("GlobalSecondaryIndexes")),
-        "local_secondary_indexes": _indexes(table.get("LocalSecondaryIndexes")),
-        # DescribeTable leaves the summary out for a table that has been provisioned all its life.
-        "billing_mode": (table.get("BillingModeSummary") or {}).get("BillingMode", "PROVISIONED"),
-        "provisioned_throughput": throughput,
-        "on_demand_throughput": dict(table["OnDemandThroughput"]) if table.get("OnDemandThroughput") else None,
-        "table_class": (table.get("TableClassSummary") or {}).get("TableClass", "STANDARD"),
-        "encryption": {
-            "type": encryption.get("SSEType", "KMS"),
-            "kms_key_arn": encryption.get("KMSMasterKeyArn"),
-        }
-        if encryption.get("Status") in {"ENABLED", "ENABLING", "UPDATING"}
-        else None,
-        "stream": stream.get("StreamViewType") if stream.get("StreamEnabled") else None,
-        "deletion_protection": bool(table.get("DeletionProtectionEnabled")),
-        "replicas": sorted(replica["RegionName"] for replica in table.get("Replicas") or ()),
-    }
-
-
-def _key_schema(described: Mapping[str, Any]) -> list[list[str]]:
-    elements: Sequence[Mapping[str, str]] = described["KeySchema"]
-    return sorted([element["KeyType"], element["AttributeName"]] for element in elements)
-
-
-def _indexes(indexes: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
-    return {
-        index["IndexName"]: {
-            "key_schema": _key_schema(index),
-            "projection": {
-                "type": index["Projection"].get("ProjectionType"),
-                "attributes": sorted(index["Projection"].get("NonKeyAttributes", ())),
-            },
-        }
-        for index in indexes or ()
-    }
-
-
-def _throughput(described: Mapping[str, Any]) -> dict[str, int] | None:
-    throughput = described.get("ProvisionedThroughput") or {}
-    units = {
-        "read": int(throughput.get("ReadCapacityUnits", 0)),
-        "write": int(throughput.get("WriteCapacityUnits", 0)),
-    }
-    # An on-demand table has zeros here, or nothing.
-    return units if any(units.values()) else None
-
-
-def _time_to_live(client: DynamoDBClient, table_name: str) -> str | None:
-    description = client.describe_time_to_live(TableName=table_name)["TimeToLiveDescription"]
-    enabled = description.get("TimeToLiveStatus") in {"ENABLED", "ENABLING"}
-    return description.get("AttributeName") if enabled else None
-
-
-def _point_in_time_recovery(client: DynamoDBClient, table_name: str) -> dict[str, Any] | None:
-    backups = client.describe_continuous_backups(TableName=table_name)["ContinuousBackupsDescription"]
-    description = backups.get("PointInTimeRecoveryDescription") or {}
-    if description.get("PointInTimeRecoveryStatus") != "ENABLED":
-        return None
-    return {"recovery_period_days": description.get("RecoveryPeriodInDays")}
-
-
-def _tags(client: DynamoDBClient, table_arn: str) -> dict[str, str]:
-    tags: dict[str, str] = {}
-    for page in client.get_paginator("list_tags_of_resource").paginate(ResourceArn=table_arn):
-        tags |= {tag["Key"]: tag["Value"] for tag in page.get("Tags", ())}
-    # Tags that AWS sets itself can't be set again.
-    return {key: value for key, value in sorted(tags.items()) if not key.startswith("aws:")}
 
 
 def _shown(value: Any) -> str:

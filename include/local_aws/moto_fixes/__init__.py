@@ -12,6 +12,7 @@ from local_aws.moto_fixes import (
     reads,
     request_overhead,
     scan_segments,
+    table_features,
     table_status,
     table_times,
 )
@@ -33,6 +34,7 @@ def install() -> None:
         batch_write,
         table_status,
         table_times,
+        table_features,
     ):
         cure.install()
 

@@ -356,7 +356,7 @@ def prove_once(order: dict[str, Any], binding: dict[str, Any], job: dict[str, An
         )
         try:
             ensure_same_keys(dynamodb, s3, order, bound)
-            verdict = prove(dynamodb, s3, request, clock=clock)
+            verdict = prove(dynamodb, s3, request, clock=clock, scaling=client("application-autoscaling"))
         except (Exception, AirflowTaskTimeout) as error:
             if isinstance(error, KeySchemaChangedError) or verdict_of(s3, order, standing.next_id) is not None:
                 raise AirflowFailException(f"{type(error).__name__}: {error}") from error

@@ -11,13 +11,14 @@ from typing import Any
 import boto3
 import jsonschema
 import pytest
-from moto import mock_aws
 
 from dynamodb_bulk.compare import Manifests, judge
 from dynamodb_bulk.fingerprint import Fingerprint, take_fingerprint
 from dynamodb_bulk.scan import table_key_names
+from local_aws import mock_aws
 from restore_proof.evidence import Drill, Evidence, Phase, make_evidence, pack_schema, read_pack
-from restore_proof.settings import compare_settings, record_settings
+from restore_proof.settings import compare_settings
+from restore_proof.settings_reading import record_settings
 from restore_proof.verdict import Result, Subject, Verdict, verdict_from_comparison
 
 NOW = dt.datetime(2026, 11, 3, 12, tzinfo=dt.UTC)

@@ -11,17 +11,17 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
+from local_aws import mock_aws
 from restore_proof.settings import (
     DifferenceClass,
     Settings,
     SettingsFormatError,
     compare_settings,
-    record_settings,
     settings_from_json,
     settings_to_json,
 )
+from restore_proof.settings_reading import record_settings
 
 NOW = dt.datetime(2026, 11, 3, 12, tzinfo=dt.UTC)
 KEY = "arn:aws:kms:us-east-1:123456789012:key/1"
@@ -37,6 +37,7 @@ SOURCE: Settings = {
     "local_secondary_indexes": {},
     "billing_mode": "PAY_PER_REQUEST",
     "provisioned_throughput": None,
+    "index_throughput": {},
     "on_demand_throughput": None,
     "table_class": "STANDARD",
     "encryption": None,
@@ -46,6 +47,10 @@ SOURCE: Settings = {
     "time_to_live": "expires",
     "point_in_time_recovery": {"recovery_period_days": 35},
     "tags": {"backup": "daily"},
+    "auto_scaling": {},
+    "resource_policy": {"Statement": [{"Resource": "${TableArn}"}]},
+    "kinesis_destinations": {"arn:aws:kinesis:us-east-1:123456789012:stream/changes": "MILLISECOND"},
+    "contributor_insights": {"by_day": "THROTTLED_KEYS"},
     "unread": {},
 }
 AS_AWS_RESTORES = SOURCE | {
@@ -56,6 +61,9 @@ AS_AWS_RESTORES = SOURCE | {
     "time_to_live": None,
     "point_in_time_recovery": None,
     "tags": {},
+    "resource_policy": None,
+    "kinesis_destinations": {},
+    "contributor_insights": {},
 }
 
 
@@ -89,6 +97,7 @@ class TestRecording:
             "local_secondary_indexes": {},
             "billing_mode": "PAY_PER_REQUEST",
             "provisioned_throughput": None,
+            "index_throughput": {},
             "on_demand_throughput": None,
             "table_class": "STANDARD",
             "encryption": None,
@@ -98,7 +107,10 @@ class TestRecording:
             "time_to_live": None,
             "point_in_time_recovery": None,
             "tags": {},
-            "unread": {},
+            "resource_policy": None,
+            "kinesis_destinations": {},
+            "contributor_insights": {},
+            "unread": {"auto_scaling": "NotAsked"},
         }
 
     def test_everything_that_is_set(self, dynamodb: Any) -> None:
@@ -163,7 +175,7 @@ class TestRecording:
 
         monkeypatch.setattr(dynamodb, "describe_time_to_live", refuse)
         settings = record_settings(dynamodb, "orders", recorded_at=NOW)
-        assert settings["unread"] == {"time_to_live": "AccessDeniedException"}
+        assert settings["unread"] == {"auto_scaling": "NotAsked", "time_to_live": "AccessDeniedException"}
         assert "time_to_live" not in settings
 
     def test_a_missing_table_is_an_error(self, dynamodb: Any) -> None:
@@ -190,9 +202,12 @@ class TestComparing:
 
     def test_what_aws_does_not_bring_back_is_no_alarm(self) -> None:
         assert self.classes(AS_AWS_RESTORES) == {
+            "contributor_insights": "repairable",
             "deletion_protection": "repairable",
+            "kinesis_destinations": "repairable",
             "point_in_time_recovery": "repairable",
             "replicas": "expected_from_aws_backup",
+            "resource_policy": "repairable",
             "stream": "repairable",
             "tags": "repairable",
             "time_to_live": "repairable",
