@@ -46,7 +46,7 @@ def become(monkeypatch) -> Callable[[Callable[[str], Any]], None]:
     """Let Airflow's connections lead to a session of a role."""
 
     def run_as(clients: Callable[[str], Any]) -> None:
-        for service in ("backup", "cloudformation", "dynamodb", "iam", "kms", "s3", "sts"):
+        for service in ("application-autoscaling", "backup", "cloudformation", "dynamodb", "iam", "kms", "s3", "sts"):
             clients(service)  # made before sessions are made to lead here
         clients("sts").meta.events.register("after-call.sts.GetCallerIdentity", dated)
         monkeypatch.setattr(boto3.Session, "client", lambda _session, service_name, **_: clients(service_name))
