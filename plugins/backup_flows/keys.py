@@ -103,6 +103,11 @@ def history_key(table: str, as_of: str, drill_id: str) -> str:
     return f"history/{_part(table)}/{_part(as_of)}-{_part(drill_id)}.json"
 
 
+def retention_prefix(as_of: str, run: str) -> str:
+    """Return the prefix of what one cleanup decided and did."""
+    return f"retention/{_part(as_of)}-{_part(run)}/"
+
+
 def _part(name: str) -> str:
     """Return ``name`` if it can be one part of a key: no slash, nothing to escape."""
     if not _SAFE.fullmatch(name) or set(name) == {"."}:

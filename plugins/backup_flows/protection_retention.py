@@ -88,6 +88,8 @@ class RetentionRun(_Section):
         max_shrink_percent: so many of a vault's points may be missing since the last run without an alarm.
         may_extend: whether lifecycles may be moved to keep a point until its proof.
         may_hold: whether legal holds may be made for that.
+        move_lifecycles: whether lifecycles that delete earlier than the rules want are moved, within the vault's lock.
+        staged_days: so long staged files stay; ``rejects_days``: refused rows; ``scratch_days``: what runs hand on.
         warm_price: dollars for a GB and month of warm storage; ``cold_price`` of cold.
     """
 
@@ -97,6 +99,11 @@ class RetentionRun(_Section):
     max_shrink_percent: Annotated[float, Field(ge=0, le=100)] = 10
     may_extend: Annotated[bool, Field(strict=True)] = True
     may_hold: Annotated[bool, Field(strict=True)] = True
+    move_lifecycles: Annotated[bool, Field(strict=True)] = False
+    staged_days: Annotated[int, Field(ge=1, le=36_500, strict=True)] = 90
+    rejects_days: Annotated[int, Field(ge=1, le=36_500, strict=True)] = 180
+    # AWS Backup remembers jobs for 30 days; what they were started for has to be there as long.
+    scratch_days: Annotated[int, Field(ge=31, le=36_500, strict=True)] = 60
     warm_price: Annotated[float, Field(ge=0)] = 0.10
     cold_price: Annotated[float, Field(ge=0)] = 0.03
 
@@ -130,6 +137,8 @@ RETENTION_REMEDIES: Final[Mapping[str, str]] = {
     "max_deletions": "give a whole number from 1 to 500",
     "approve_above": "give a whole number from 0 on",
     "max_shrink_percent": "give 0 to 100",
-    **dict.fromkeys(("prove_first", "may_extend", "may_hold"), "write true or false"),
+    **dict.fromkeys(("prove_first", "may_extend", "may_hold", "move_lifecycles"), "write true or false"),
+    **dict.fromkeys(("staged_days", "rejects_days"), "give whole days from 1 to 36500"),
+    "scratch_days": "give whole days from 31 to 36500: AWS remembers jobs for 30",
     **dict.fromkeys(("warm_price", "cold_price"), "give dollars for a GB and month, 0 or more"),
 }  # fmt: skip

@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from recovery_retention.costs import Prices, Saving, saving
+from recovery_retention.costs import Prices, saving
 from recovery_retention.documents import DocumentError, Inventory, moment, read_inventory, read_policies
 from recovery_retention.inventory import inventory_alarms
-from recovery_retention.lifecycles import LifecycleWarning, lifecycle_warnings
-from recovery_retention.plan import Decision, InventoryError
+from recovery_retention.lifecycles import lifecycle_warnings
+from recovery_retention.plan import InventoryError
 from recovery_retention.planner import CleanupPlan, plan_cleanup
 from recovery_retention.policy import PolicySet
+from recovery_retention.tables import as_table
 
 DONE, WRONG, ALARMED = 0, 2, 3
 
@@ -101,35 +102,3 @@ def _planned(
         }
         return made, json.dumps(document, indent=2) + "\n"
     return made, as_table(made, warnings, saved, approval)
-
-
-def as_table(made: CleanupPlan, warnings: Sequence[LifecycleWarning], saved: Saving, approval: Sequence[str]) -> str:
-    """Return a plan for people: a line a point with every rule that decided it, and what else is to be done."""
-    rows: list[tuple[str, ...]] = [("what", "table", "made (UTC)", "recovery point", "rules", "free from")]
-    for word, decisions in (("delete", made.delete), ("blocked", made.blocked), ("keep", made.keep)):
-        rows += [_row(word, decision) for decision in decisions]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines += ["", f"{len(made.delete)} to delete, {len(made.blocked)} blocked, {len(made.keep)} kept."]
-    lines += [f"Deleting them frees {saved.text}."] if made.delete else []
-    lines += [f"Alarm: {alarm}" for alarm in made.alarms]
-    lines += [f"A person has to agree: {reason}" for reason in approval]
-    for drill in made.drills:
-        by = f"by {drill.by.astimezone(dt.UTC):%Y-%m-%d %H:%M}" if drill.by else "before anything goes"
-        lines.append(f"Prove first: {drill.point.arn}, {by}; {len(drill.waiting)} wait for it.")
-    lines += [f"{rescue.action.capitalize()}: {rescue.point.arn}: {rescue.text}" for rescue in made.rescues]
-    lines += [f"Release legal hold {hold}: no longer needed." for hold in made.releases]
-    lines += [f"Lifecycle: {warning.decision.point.arn}: {warning.text}" for warning in warnings]
-    return "\n".join(lines) + "\n"
-
-
-def _row(word: str, decision: Decision) -> tuple[str, ...]:
-    point = decision.point
-    return (
-        word,
-        point.table_name,
-        f"{point.created_at.astimezone(dt.UTC):%Y-%m-%d %H:%M}",
-        point.arn.rpartition(":")[2],
-        " ".join(reason.rule for reason in decision.reasons),
-        f"{decision.free_at.astimezone(dt.UTC):%Y-%m-%d}" if decision.free_at else "",
-    )

@@ -127,7 +127,7 @@ def _wanted(decision: Decision, policy: KeepPolicy, now: dt.datetime, ahead: dt.
     if Rule.LAST in rules and policy.last < 0:
         wanted[Rule.LAST] = forever
     if point.delete_at is not None and point.delete_at <= now + ahead:
-        lasting = rules & {Rule.LAST, Rule.FLOOR, Rule.KEEP_PROVEN, Rule.NEWEST_PROVEN, Rule.NEWEST}
+        lasting = rules & {Rule.LAST, Rule.FLOOR, Rule.KEEP_PROVEN, Rule.NEWEST_PROVEN}
         wanted |= {rule: now + 2 * ahead for rule in sorted(lasting) if rule not in wanted}
     return wanted
 

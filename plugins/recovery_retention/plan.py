@@ -1,18 +1,13 @@
-"""Which recovery points to keep, which to delete, and which can't be decided about, each with its reasons.
+"""The words of a retention plan: rules, reasons, decisions, and what is said of a point by itself.
 
-`plan` is a pure function of an inventory, so it can be previewed, tested, and asked what it would do on any
-day. A recovery point is deleted only if nothing speaks for it:
-
-* it is not ours, or not a table's: kept, whatever its age;
-* its status is not one in which AWS Backup deletes, or a status that is unknown here: blocked;
-* younger than the policy's age, among the table's newest, the newest one proven, or used by a restore: kept.
+`recovery_retention.planner` decides. A recovery point is deleted only if nothing speaks for it; one that is not ours,
+or not a table's, is kept, and one in a status in which AWS Backup does not delete is blocked.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -34,9 +29,7 @@ class Rule(StrEnum):
     STATUS = "status"
     IN_USE = "in_use"
     YOUNG = "young"
-    NEWEST = "newest"
     NEWEST_PROVEN = "newest_proven"
-    OLD = "old"
     LAST = "last"
     HOURLY = "hourly"
     DAILY = "daily"
@@ -66,27 +59,6 @@ class PolicyError(ValueError):
 
 class InventoryError(ValueError):
     """An inventory of recovery points contradicts itself."""
-
-
-@dataclass(frozen=True)
-class RetentionPolicy:
-    """How long recovery points are kept.
-
-    Attributes:
-        older_than_days: only points older than this many days may go; 0 or more.
-        keep_newest: how many of each table's newest points stay, whatever their age; 1 or more.
-    """
-
-    older_than_days: int
-    keep_newest: int
-
-    def __post_init__(self) -> None:
-        if self.older_than_days < 0:
-            raise PolicyError(f"older_than_days must be 0 or more, not {self.older_than_days}.")
-        if self.keep_newest < 1:
-            raise PolicyError(
-                f"keep_newest must be 1 or more, not {self.keep_newest}: every table keeps a recovery point."
-            )
 
 
 class Reason(NamedTuple):
@@ -145,60 +117,6 @@ class RetentionPlan:
         }
 
 
-def plan(
-    recovery_points: Iterable[RecoveryPoint],
-    verdicts: Mapping[str, Proof],
-    policy: RetentionPolicy,
-    now: dt.datetime,
-    *,
-    in_use: Collection[str] = (),
-) -> RetentionPlan:
-    """Decide about every recovery point of an inventory.
-
-    Args:
-        recovery_points: the inventory, in any order; the same point listed twice counts once.
-        verdicts: result and depth of what was proven, by recovery point ARN (`Verdict.proof`).
-        policy: how long points are kept.
-        now: the moment to plan for (aware).
-        in_use: ARNs of recovery points that a restore job uses.
-
-    Raises:
-        InventoryError: if one ARN stands for two different recovery points.
-    """
-    if now.tzinfo is None:
-        raise ValueError("now has no time zone.")
-    points = sorted(distinct(recovery_points), key=newest_first)
-    ours: dict[str, list[RecoveryPoint]] = defaultdict(list)
-    for point in points:
-        if untouchable(point) is None and point.status in DELETABLE_STATUSES:
-            ours[point.table_name].append(point)
-    newest: dict[str, Reason] = {}
-    proven: dict[str, Reason] = {}
-    for table_points in ours.values():
-        newest |= _newest(table_points, policy)
-        proven |= newest_proven(table_points, verdicts)
-    keep: list[Decision] = []
-    delete: list[Decision] = []
-    blocked: list[Decision] = []
-    for point in points:
-        if (reason := untouchable(point)) is not None:
-            keep.append(Decision(point, (reason,)))
-        elif point.status not in DELETABLE_STATUSES:
-            blocked.append(Decision(point, (status_reason(point),)))
-        else:
-            found = (
-                _young(point, policy, now),
-                newest.get(point.arn),
-                proven.get(point.arn),
-                used(point, in_use),
-            )
-            if reasons := tuple(reason for reason in found if reason is not None):
-                keep.append(Decision(point, reasons))
-            else:
-                delete.append(Decision(point, (_old(point, policy, now),)))
-    return RetentionPlan(keep=tuple(keep), delete=tuple(delete), blocked=tuple(blocked))
-
-
 def distinct(recovery_points: Iterable[RecoveryPoint]) -> list[RecoveryPoint]:
     by_arn: dict[str, RecoveryPoint] = {}
     for point in recovery_points:
@@ -227,13 +145,6 @@ def status_reason(point: RecoveryPoint) -> Reason:
     return Reason(Rule.STATUS, f"Its status is {point.status}; only one that is {deletable} can be deleted.")
 
 
-def _newest(points: Sequence[RecoveryPoint], policy: RetentionPolicy) -> dict[str, Reason]:
-    """Keep the newest N, and the newest N that can be restored: an EXPIRED one is no backup to rely on."""
-    floor = {*points[: policy.keep_newest], *usable(points)[: policy.keep_newest]}
-    text = f"It is one of the table's {policy.keep_newest} newest."
-    return {point.arn: Reason(Rule.NEWEST, text) for point in floor}
-
-
 def newest_proven(points: Sequence[RecoveryPoint], verdicts: Mapping[str, Proof]) -> dict[str, Reason]:
     """Keep the newest proven one; where none is, the newest that was proven while its table was drifting.
 
@@ -255,25 +166,6 @@ def newest_proven(points: Sequence[RecoveryPoint], verdicts: Mapping[str, Proof]
 
 def usable(points: Sequence[RecoveryPoint]) -> list[RecoveryPoint]:
     return [point for point in points if point.status in USABLE_STATUSES]
-
-
-def _young(point: RecoveryPoint, policy: RetentionPolicy, now: dt.datetime) -> Reason | None:
-    if now - point.created_at > dt.timedelta(days=policy.older_than_days):
-        return None
-    return Reason(
-        Rule.YOUNG, f"It is {age_text(point, now)} old; only what is older than {policy.older_than_days} d goes."
-    )
-
-
-def _old(point: RecoveryPoint, policy: RetentionPolicy, now: dt.datetime) -> Reason:
-    return Reason(
-        Rule.OLD,
-        f"It is {age_text(point, now)} old, more than {policy.older_than_days} d, and nothing speaks for it.",
-    )
-
-
-def used(point: RecoveryPoint, in_use: Collection[str]) -> Reason | None:
-    return Reason(Rule.IN_USE, "A restore job uses it.") if point.arn in in_use else None
 
 
 def age_text(point: RecoveryPoint, now: dt.datetime) -> str:

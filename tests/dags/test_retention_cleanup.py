@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.exceptions import ParamValidationError
 
-from backup_flows.retention import guard_deletion
+from backup_flows.retention.tasks import files_of, guard_deletion
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +27,32 @@ def test_the_tasks_and_their_order(dag):
     assert upstream == {
         "skip_switch": set(),
         "plan_retention": {"skip_switch"},
-        "due_deletions": {"plan_retention"},
+        "request_drills": {"plan_retention"},
+        "protect_points": {"plan_retention"},
+        "ask_or_go": {"plan_retention"},
+        "approve": {"ask_or_go"},
+        "go": {"ask_or_go", "approve"},
+        "due_deletions": {"plan_retention", "go"},
         "delete_recovery_point": {"due_deletions"},
-        "sweep_restored_tables": {"skip_switch"},
-        "receipt": {"plan_retention", "delete_recovery_point", "sweep_restored_tables"},
+        "sweep_restored_tables": {"plan_retention", "go"},
+        "sweep_files": {"plan_retention", "go"},
+        "receipt": {
+            "plan_retention",
+            "request_drills",
+            "protect_points",
+            "delete_recovery_point",
+            "sweep_restored_tables",
+            "sweep_files",
+        },
     }
+
+
+def test_no_answer_in_time_is_a_refusal_and_a_refusal_skips_all_that_deletes(dag):
+    approve = dag.get_task("approve")
+    assert approve.defaults == ["Reject"]
+    assert approve.response_timeout.total_seconds() == 12 * 3600
+    assert approve.ignore_downstream_trigger_rules is False
+    assert dag.get_task("go").trigger_rule == "none_failed_min_one_success"
 
 
 def test_each_deletion_is_a_task_of_its_own_and_few_run_at_once(delete):
@@ -42,6 +63,7 @@ def test_each_deletion_is_a_task_of_its_own_and_few_run_at_once(delete):
 def test_the_guard_stands_before_each_deletion(delete):
     arguments = delete.partial_kwargs
     assert arguments["is_deletable"] is guard_deletion
+    assert arguments["files_of"] is files_of
     assert arguments["deferrable"] is True
 
 
@@ -49,8 +71,8 @@ def test_the_receipt_is_written_although_a_deletion_failed(dag):
     assert dag.get_task("receipt").trigger_rule == "all_done"
 
 
-@pytest.mark.parametrize("task_id", ["plan_retention", "due_deletions", "receipt"])
-def test_what_only_looks_and_tells_is_not_repeated(dag, task_id: str):
+@pytest.mark.parametrize("task_id", ["ask_or_go", "approve", "go", "receipt"])
+def test_what_only_asks_and_tells_is_not_repeated(dag, task_id: str):
     assert dag.get_task(task_id).retries == 0
 
 
@@ -58,12 +80,11 @@ def test_one_run_at_a_time(dag):
     assert dag.max_active_runs == 1
 
 
-def test_it_only_previews_unless_it_is_told_otherwise(dag):
+def test_it_follows_the_file_unless_it_is_told_otherwise(dag):
     assert dag.params.validate() == {
-        "dry_run": True,
-        "older_than_days": 35,
-        "keep_newest": 3,
-        "max_deletions": 50,
+        "mode": "as configured",
+        "max_deletions": 500,
+        "accept_inventory": False,
         "sweep_older_than_minutes": 60,
         "stack_name": "orders-backup",
     }
@@ -72,10 +93,9 @@ def test_it_only_previews_unless_it_is_told_otherwise(dag):
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("dry_run", ["false", 0, None]),
-        ("older_than_days", [-1, 36501, 1.5, "1", None]),
-        ("keep_newest", [0, -1, 10001, None]),
+        ("mode", ["delete", "", None, True]),
         ("max_deletions", [0, 501, None]),
+        ("accept_inventory", ["true", 1, None]),
         ("sweep_older_than_minutes", [-1, 525601, None]),
         ("stack_name", ["", "a b", None]),
     ],

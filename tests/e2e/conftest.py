@@ -144,6 +144,12 @@ class Site:
         """Wait until a task of a run is in one of some states."""
         return self.stack.wait_task(dag_id, run_id, task_id, states, timeout=TASK_SECONDS)
 
+    def answer(self, run_id: str, task_id: str, option: str, *, dag_id: str) -> None:
+        """Wait until a task asks a person, and answer."""
+        self.reach(run_id, task_id, "awaiting_input", dag_id=dag_id)
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
+        self.stack.api("PATCH", path, {"chosen_options": [option], "params_input": {}})
+
     def task(self, run_id: str, task_id: str, *, dag_id: str = STORY) -> dict[str, Any]:
         """Return a task instance."""
         return self.stack.rest.task_instance(dag_id, run_id, task_id)

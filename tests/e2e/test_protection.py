@@ -45,7 +45,7 @@ def test_protected_proved_and_torn_down(airflow):
 
     # The other DAGs, too, find all that they need in their role.
     run(airflow, "table_backup", settle_seconds=0)
-    run(airflow, "retention_cleanup", dry_run=True)
+    run(airflow, "retention_cleanup", mode="preview")
 
     # A person is asked, and says no: nothing is deleted.
     teardown = "backup_stack_teardown"

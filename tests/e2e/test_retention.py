@@ -1,56 +1,114 @@
-"""The retention DAG applied: exactly the recovery points go that nothing speaks for, and they are really gone."""
+"""The retention DAG by the rules of a file that says apply: a scheduled run really deletes, and so do ten days.
+
+The local AWS's clock is moved on by weeks; the cleanup goes by AWS's clock, not by Airflow's.
+"""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
 import pytest
 
+from local_stack import LocalStack
+from recovery_retention.keep_rules import choose
+from recovery_retention.policy import KeepPolicy
+from recovery_retention.recovery_point import RecoveryPoint
+from run_local import failure_text
+from stack_environment import PROJECT
 from stack_process import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 CLEANUP = "retention_cleanup"
+STACK = "orders-backup"
 OURS = {"managed-by": "dynamodb-backup-proof"}
+RUN_SECONDS = 480
+RULES = {"last": 2, "weekly": 2, "monthly": 3}
+FILE = """\
+version: 1
+defaults:
+  retention: {last: 2, daily: 0, weekly: 2, monthly: 3, floor: 1, min_age: 1h, prove_first: false}
+retention: {mode: apply, approve_above: 4}
+tables:
+  - {name: orders, tier: daily}
+"""
 
 
-def back_up(site, tags=None):
-    """Make a recovery point without the DAG, and return its ARN."""
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """An Airflow of its own, whose project has the file above, and whose local AWS may be played into the future."""
+    project = tmp_path_factory.mktemp("project")
+    shutil.copytree(PROJECT / "include", project / "include", ignore=shutil.ignore_patterns("local_aws", "__pycache__"))
+    Path(project / "include" / "protection.yaml").write_text(FILE, encoding="utf-8")
+    with LocalStack(
+        tmp_path_factory.mktemp("retention"),
+        aws_args=["--job-seconds=0", "--delete-seconds=0"],
+        env={"BACKUP_PROJECT_HOME": str(project)},
+    ) as stack:
+        yield stack
+
+
+def back_up(site):
+    """Make a recovery point of ours, and return it as the rules see it."""
     started = site.backup.start_backup_job(
-        BackupVaultName=site.vault, ResourceArn=site.table_arn, IamRoleArn=site.role_arn, RecoveryPointTags=tags or {}
+        BackupVaultName=site.vault, ResourceArn=site.table_arn, IamRoleArn=site.role_arn, RecoveryPointTags=OURS
     )
 
     def completed():
         job = site.backup.describe_backup_job(BackupJobId=started["BackupJobId"])
-        return job["RecoveryPointArn"] if job["State"] == "COMPLETED" else None
+        return job if job["State"] == "COMPLETED" else None
 
-    return wait_until(completed, timeout=60, what="a backup job's completion")
-
-
-def clean_up(site, **params):
-    """Run the DAG and return the run's id and receipt."""
-    conf = {"stack_name": site.name, "older_than_days": 0, "keep_newest": 2, **params}
-    run_id = site.stack.trigger_dag(CLEANUP, conf)
-    assert site.wait(run_id, dag_id=CLEANUP) == "success"
-    return run_id, site.xcom(run_id, "receipt", dag_id=CLEANUP)
+    job = wait_until(completed, timeout=60, what="a backup job's completion")
+    return RecoveryPoint(job["RecoveryPointArn"], STACK, "COMPLETED", job["CreationDate"], managed=True)
 
 
-def test_exactly_the_right_recovery_points_go(site, orders):
-    foreign = back_up(site)
-    oldest = back_up(site, OURS)
-    proven = site.proven(site.start(orders.source, orders.new_day()))["recovery_point_arn"]
-    later = back_up(site, OURS)
-    newest = [back_up(site, OURS), back_up(site, OURS)]
-    everything = {foreign, oldest, proven, later, *newest}
-    assert set(site.recovery_points()) == everything
+def move_on(stack, days):
+    stack.aws_admin("POST", "/local-aws/clock", {"advance_seconds": timedelta(days=days).total_seconds()})
 
-    run_id, receipt = clean_up(site, dry_run=False)
-    assert sorted(receipt["deleted"]) == sorted([oldest, later])
-    assert receipt["still_there"] == []
-    assert set(site.recovery_points()) == {foreign, proven, *newest}
-    deletions = [
-        task for task in site.stack.rest.task_instances(CLEANUP, run_id) if task["task_id"] == "delete_recovery_point"
-    ]
-    assert [task["state"] for task in deletions] == ["success", "success"]
 
-    _, again = clean_up(site, dry_run=False)
-    assert again["deleted"] == []
-    assert set(site.recovery_points()) == {foreign, proven, *newest}
+def finished(stack, run_id):
+    """Wait for a run's end, and return its receipt."""
+    state = stack.wait_run(CLEANUP, run_id, timeout=RUN_SECONDS)
+    assert state == "success", failure_text(stack, CLEANUP, run_id)
+    return stack.rest.xcom(CLEANUP, run_id, "receipt")
+
+
+def test_a_scheduled_run_deletes_and_on_ten_days_what_is_left_is_what_the_rules_say(played, deploy):
+    site = deploy(played, STACK, BackupSchedule="cron(0 5 1 1 ? 2099)")
+    policy = KeepPolicy(**RULES)
+    every: list[RecoveryPoint] = []
+
+    def live(days, apart):
+        for _ in range(days // apart):
+            every.insert(0, back_up(site))
+            move_on(played, apart)
+
+    def wanted():
+        return set(choose(every, policy))
+
+    live(12, 2)
+    played.wait_dag(CLEANUP)
+    played.rest.set_paused(CLEANUP, False)
+    (run,) = wait_until(lambda: played.rest.runs(CLEANUP), timeout=120, what="the scheduled run")
+    assert run["run_type"] == "scheduled"
+    receipt = finished(played, run["dag_run_id"])
+    assert len(receipt["deleted"]) == len(every) - len(wanted()) > 0
+    assert set(site.recovery_points()) == wanted()
+
+    for day in range(9):
+        live(9 + day, 3)
+        finished(played, played.rest.trigger(CLEANUP, {"mode": "as configured"}))
+        assert set(site.recovery_points()) == wanted(), f"sampled day {day}"
+    assert datetime.now(UTC) < every[0].created_at
+
+    # More than four wait for a person, who says no: nothing goes.
+    live(20, 2)
+    before = set(site.recovery_points())
+    asked = played.rest.trigger(CLEANUP)
+    site.answer(asked, "approve", "Reject", dag_id=CLEANUP)
+    receipt = finished(played, asked)
+    assert (receipt["deleted"], receipt["answer"].partition(":")[0]) == ([], "refused")
+    assert set(site.recovery_points()) == before != wanted()

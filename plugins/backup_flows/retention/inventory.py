@@ -1,0 +1,296 @@
+"""Look at everything that decides about recovery points: AWS Backup's vaults, holds and restores, our own records.
+
+What can't be read makes the inventory *incomplete*, and on an incomplete one nothing is deleted. No Airflow import.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from airflow.sdk.exceptions import AirflowNotFoundException
+from botocore.exceptions import BotoCoreError, ClientError
+
+from aws_backup.exceptions import AwsBackupError
+from aws_backup.hooks.backup import BackupHook, is_taggable
+from backup_flows.evidence import read_verdict
+from backup_flows.keys import StateKeyError, recovery_point_id, restore_record_key, verdict_key
+from backup_flows.retention.tag_book import TagBook
+from backup_flows.store import get_json
+from recovery_retention.names import MANAGED_BY, MANAGED_BY_TAG, parse_restored_name
+from recovery_retention.proving import Circumstances, Vault
+from recovery_retention.recovery_point import DYNAMODB, RecoveryPoint, table_name_of
+from restore_proof.verdict import Proof, Result, Verdict
+
+log = logging.getLogger(__name__)
+
+RESTORING: Final = ("PENDING", "RUNNING")
+DRILL_LIMIT: Final = dt.timedelta(days=7)
+"""Records of restores that are older, and whose table is not there, need no look: that drill is over."""
+CUT_SHORT: Final = (ClientError, BotoCoreError, AwsBackupError)
+PURPOSE_TAG: Final = "purpose"
+HOLD_PURPOSE: Final = "prove-before-loss"
+"""Tag of the legal holds that a cleanup makes and may release; nobody else's are ever touched."""
+
+_STATE = re.compile(r"recovery-points/(?P<table>[^/]+)/(?P<id>[^/]+)/(?P<name>binding\.json|verdict\.json|verdicts/.+)")
+_READERS: Final = 8
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where to look.
+
+    Attributes:
+        hook: of AWS Backup, under the everyday role.
+        vaults: names of the vaults to list.
+        is_active: tells of a run (dag_id, run_id) whether it is queued or running.
+    """
+
+    hook: BackupHook
+    s3: Any
+    dynamodb: Any
+    bucket: str
+    vaults: Sequence[str]
+    is_active: Callable[[str, str], bool]
+
+
+@dataclass
+class Inventory:
+    """What was found.
+
+    Attributes:
+        points: recovery points of DynamoDB tables.
+        around: verdicts, attempts, restores that run, locks, holds.
+        verdict_labels: of the points that have one.
+        gap: why it is incomplete; empty: it is complete.
+    """
+
+    tags: TagBook
+    points: list[RecoveryPoint] = field(default_factory=list)
+    around: Circumstances = field(default_factory=Circumstances)
+    gap: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything could be read."""
+        return not self.gap
+
+
+@dataclass
+class Records:
+    """What our bucket says of one recovery point.
+
+    Attributes:
+        bound: whether one of our backups made it.
+        judged: whether there is a verdict.
+        attempts: how many drills it had.
+    """
+
+    bound: bool = False
+    judged: bool = False
+    attempts: int = 0
+
+
+def take_inventory(
+    at: Surroundings, *, now: dt.datetime, as_of: dt.datetime | None = None, strict: bool = False
+) -> Inventory:
+    """Take the inventory of all vaults.
+
+    Args:
+        at: where to look.
+        now: the present, on AWS's clock.
+        as_of: look at what existed, and was known, at this moment; None: now.
+        strict: raise what cuts it short, instead of returning what is there as incomplete.
+    """
+    moment = as_of or now
+    found = Inventory(TagBook.read(at.s3, at.bucket, _asker(at.hook), now))
+    try:
+        _gather(at, found, moment=moment, now=now)
+        if as_of is None:
+            found.tags.write(at.s3, at.bucket, {point.arn for point in found.points})
+    except CUT_SHORT as error:
+        if strict:
+            raise
+        log.exception("The inventory is incomplete")
+        found.gap = f"{type(error).__name__}: {error}"
+    return found
+
+
+def _asker(hook: BackupHook) -> Callable[[str], Mapping[str, str]]:
+    def ask(arn: str) -> Mapping[str, str]:
+        try:
+            return hook.get_recovery_point_tags(arn)
+        except AirflowNotFoundException:
+            return {}  # gone since it was listed
+
+    return ask
+
+
+def _gather(at: Surroundings, found: Inventory, *, moment: dt.datetime, now: dt.datetime) -> None:
+    listed = [answer for vault in at.vaults for answer in list_points(at.hook, vault, moment)]
+    records = read_records(at.s3, at.bucket)
+    holds, ours = read_holds(at.hook)
+    for answer in listed:
+        arn = answer["RecoveryPointArn"]
+        tags = found.tags.of(arn)
+        bound = records.get(record_key(answer), Records()).bound
+        found.points.append(
+            RecoveryPoint.from_api(
+                answer, managed=is_managed(arn, tags, bound=bound), tags=tags, legal_holds=holds.get(arn, ())
+            )
+        )
+    by_key = {key_of(point): point for point in found.points}
+    known = {by_key[key].arn: record for key, record in records.items() if key in by_key}
+    judged = [point for point in found.points if (record := known.get(point.arn)) is not None and record.judged]
+    found.around = Circumstances(
+        verdicts=dict(_verdicts(at, judged, moment)),
+        attempts={arn: record.attempts for arn, record in known.items() if record.attempts},
+        in_use=points_in_use(at.hook) | drills_in_progress(at.s3, at.dynamodb, at.bucket, at.is_active, now),
+        vaults={vault: lock for vault in at.vaults if (lock := read_lock(at.hook, vault)) is not None},
+        our_holds=ours,
+    )
+
+
+def list_points(hook: BackupHook, vault: str, moment: dt.datetime) -> Iterator[dict[str, Any]]:
+    """Yield a vault's recovery points of tables that existed at a moment; none where there is no such vault."""
+    try:
+        for answer in hook.list_recovery_points(vault, ByResourceType=DYNAMODB):
+            if answer["CreationDate"] <= moment:
+                yield {"BackupVaultName": vault, **answer}
+    except AirflowNotFoundException:
+        log.warning("Backup vault %s does not exist, so there is no recovery point in it", vault)
+
+
+def record_key(answer: Mapping[str, Any]) -> tuple[str, str]:
+    """Return under which table and identifier our bucket keeps what it knows of a point, as AWS tells of it."""
+    return _key(table_name_of(answer["ResourceArn"]), answer["RecoveryPointArn"])
+
+
+def key_of(point: RecoveryPoint) -> tuple[str, str]:
+    """Return the same of a point."""
+    return _key(point.table_name, point.arn)
+
+
+def _key(table: str, arn: str) -> tuple[str, str]:
+    try:
+        return table, recovery_point_id(arn)
+    except StateKeyError:
+        return table, arn  # not the ARN of a table's recovery point: nothing of ours is about it
+
+
+def read_records(s3: Any, bucket: str) -> dict[tuple[str, str], Records]:
+    """Return what the bucket knows of every point, by table and identifier; one listing, whatever their number."""
+    found: dict[tuple[str, str], Records] = {}
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="recovery-points/"):
+        for entry in page.get("Contents", []):
+            match = _STATE.fullmatch(entry["Key"])
+            if match is None:
+                continue
+            record = found.setdefault((match["table"], match["id"]), Records())
+            if match["name"] == "binding.json":
+                record.bound = True
+            elif match["name"] == "verdict.json":
+                record.judged = True
+            else:
+                record.attempts += 1
+    return found
+
+
+def is_managed(arn: str, tags: Mapping[str, str], *, bound: bool) -> bool:
+    """Say whether this project made a point: by its tag, or, where AWS keeps no tags of it, by our record.
+
+    A drill may bind what it proves to a point that somebody else made: that does not make it ours.
+    """
+    return tags.get(MANAGED_BY_TAG) == MANAGED_BY if is_taggable(arn) else bound
+
+
+def read_holds(hook: BackupHook) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Return the legal holds on points by ARN, and of them those that wait for a verdict of ours.
+
+    https://docs.aws.amazon.com/aws-backup/latest/devguide/API_ListLegalHolds.html
+    """
+    client = hook.client
+    holds: dict[str, list[str]] = {}
+    ours: dict[str, str] = {}
+    for page in client.get_paginator("list_legal_holds").paginate():
+        for hold in page["LegalHolds"]:
+            if hold["Status"] == "CANCELED":
+                continue
+            tags = hook.get_tags(hold["LegalHoldArn"])
+            own = tags.get(MANAGED_BY_TAG) == MANAGED_BY and tags.get(PURPOSE_TAG) == HOLD_PURPOSE
+            pages = client.get_paginator("list_recovery_points_by_legal_hold").paginate(LegalHoldId=hold["LegalHoldId"])
+            for arn in (point["RecoveryPointArn"] for held in pages for point in held["RecoveryPoints"]):
+                holds.setdefault(arn, []).append(hold["LegalHoldId"])
+                if own:
+                    ours[arn] = hold["LegalHoldId"]
+    return holds, ours
+
+
+def read_lock(hook: BackupHook, vault: str) -> Vault | None:
+    """Return what a vault's lock forbids; None where there is no such vault."""
+    try:
+        answer = hook.get_vault(vault)
+    except AirflowNotFoundException:
+        return None
+    return Vault(bool(answer.get("Locked")), answer.get("MinRetentionDays"), answer.get("MaxRetentionDays"))
+
+
+def points_in_use(hook: BackupHook) -> set[str]:
+    """Return the ARNs of the recovery points that a restore job is reading."""
+    return {job["RecoveryPointArn"] for state in RESTORING for job in hook.list_restore_jobs(ByStatus=state)}
+
+
+def drills_in_progress(
+    s3: Any,
+    dynamodb: Any,
+    bucket: str,
+    is_active: Callable[[str, str], bool],
+    now: dt.datetime,
+    *,
+    arn: str | None = None,
+) -> set[str]:
+    """Return the ARNs of the points that runs are about to restore, or prove, by the records of restores.
+
+    Args:
+        is_active: tells of a run (dag_id, run_id) whether it is queued or running.
+        arn: look for this point only.
+    """
+    used = set()
+    there = {
+        restore_record_key(name)
+        for page in dynamodb.get_paginator("list_tables").paginate()
+        for name in page["TableNames"]
+        if parse_restored_name(name) is not None
+    }
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="restores/"):
+        for entry in page.get("Contents", []):
+            if entry["Key"] not in there and now - entry["LastModified"] > DRILL_LIMIT:
+                continue
+            record = get_json(s3, bucket, entry["Key"]) or {}
+            point = record.get("recovery_point_arn")
+            if point is None or point in used or (arn is not None and point != arn):
+                continue
+            if is_active(record["dag_id"], record["run_id"]):
+                used.add(point)
+    return used
+
+
+def _verdicts(at: Surroundings, judged: Sequence[RecoveryPoint], moment: dt.datetime) -> Iterator[tuple[str, Proof]]:
+    def read(point: RecoveryPoint) -> Verdict | None:
+        return read_verdict(at.s3, at.bucket, verdict_key(point.table_name, point.arn))
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        for point, verdict in zip(judged, pool.map(read, judged), strict=True):
+            if verdict is not None and verdict.decided_at <= moment:
+                yield point.arn, proof_of(verdict)
+
+
+def proof_of(verdict: Verdict) -> Proof:
+    """Return what a verdict tells about its point: a proof that crashed tells nothing, it is an attempt."""
+    crashed = verdict.result is Result.FAILED and not verdict.counts
+    return Proof(Result.UNPROVEN, verdict.depth) if crashed else verdict.proof

@@ -1,0 +1,254 @@
+"""From an inventory to a plan, and from a plan to the steps of a run. No Airflow import."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from backup_flows.protected_tables import ProtectedTables
+from backup_flows.protection import Protection
+from backup_flows.protection_policies import named_policies
+from backup_flows.protection_retention import RetentionRun
+from backup_flows.retention.inventory import Inventory, is_managed
+from recovery_retention.costs import Prices, Saving, saving
+from recovery_retention.inventory import LastInventory, inventory_alarms
+from recovery_retention.lifecycles import LifecycleWarning, lifecycle_warnings
+from recovery_retention.plan import Decision, Rule
+from recovery_retention.planner import CleanupPlan, plan_cleanup
+from recovery_retention.policy import PolicySet
+from recovery_retention.recovery_point import RecoveryPoint
+
+_WAITING = frozenset({Rule.PROVE_FIRST})
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """One point that is to go, and what must still hold when it does.
+
+    Attributes:
+        verdict: its verdict in the plan; None: it has none.
+        keep_tags: the tags that would keep it (:class:`recovery_retention.policy.KeepPolicy`).
+        relies_on: the newest proven point of its table, which stays; None: there is none.
+        relies_on_verdict: that one's verdict in the plan.
+        approval: why a person has to agree; None where nobody has to.
+    """
+
+    arn: str
+    vault: str
+    table: str
+    created_at: str
+    managed: bool
+    size_bytes: int | None
+    verdict: str | None
+    keep_tags: tuple[str, ...]
+    relies_on: str | None
+    relies_on_verdict: str | None
+    approval: str | None
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON-ready values."""
+        return {**vars(self), "keep_tags": list(self.keep_tags)}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Deletion:
+        """Read what `to_dict` wrote."""
+        return cls(**{**document, "keep_tags": tuple(document["keep_tags"])})
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, with what it comes to.
+
+    Attributes:
+        due: what goes in this run, oldest first.
+        left: how many more are left to later runs.
+        approval: why a person has to agree; empty where nobody has to.
+    """
+
+    plan: CleanupPlan
+    due: tuple[Deletion, ...]
+    left: int
+    approval: tuple[str, ...]
+    warnings: tuple[LifecycleWarning, ...]
+    saving: Saving
+    wrong: tuple[str, ...] = field(default=())
+    """What a person has to look at, be it that nothing is deleted: the alarms of inventory and rescues."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many points are in each list, and what else there is to do."""
+        plan = self.plan
+        return {
+            "keep": len(plan.keep),
+            "delete": len(plan.delete),
+            "blocked": len(plan.blocked),
+            "due": len(self.due),
+            "drills": len(plan.drills),
+            "rescues": len(plan.rescues),
+            "releases": len(plan.releases),
+            "lifecycle_warnings": len(self.warnings),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the whole plan as JSON-ready values."""
+        return {
+            **self.plan.to_dict(),
+            "due": [deletion.arn for deletion in self.due],
+            "left_to_later_runs": self.left,
+            "approval": list(self.approval),
+            "lifecycle_warnings": [warning.to_dict() for warning in self.warnings],
+            "saving": self.saving.to_dict(),
+            "counts": self.counts,
+            "wrong": list(self.wrong),
+        }
+
+    def steps(self) -> dict[str, Any]:
+        """Return what a run of the plan does, as JSON-ready values."""
+        return {
+            "deletions": [deletion.to_dict() for deletion in self.due],
+            "drills": [drill.to_dict() for drill in self.plan.drills],
+            "rescues": [rescue.to_dict() for rescue in self.plan.rescues],
+            "releases": list(self.plan.releases),
+            "lifecycles": [warning.to_dict() for warning in self.warnings if warning.lifecycle],
+        }
+
+
+def policies_of(protection: Protection, found: ProtectedTables) -> PolicySet:
+    """Return every table's policy: that of its entry, also where the table is gone and its points are not."""
+    named = named_policies(protection)
+    return PolicySet(named.default, {**named.tables, **{table.name: table.rule.keep for table in found.tables}})
+
+
+def vaults_of(found: ProtectedTables, stack_vault: str, last: LastInventory | None) -> list[str]:
+    """Return the vaults to list: of the stack, of every protected table, and those where points were before."""
+    before = [vault for vault, count in (last.counts if last is not None else {}).items() if count]
+    return sorted({stack_vault, *(table.rule.vault_or(stack_vault) for table in found.tables), *before})
+
+
+def make_plan(
+    inventory: Inventory,
+    policies: PolicySet,
+    now: dt.datetime,
+    settings: RetentionRun,
+    *,
+    last: LastInventory | None = None,
+    max_deletions: int | None = None,
+) -> Planned:
+    """Decide about every point of an inventory.
+
+    Tags are asked for anew of what would go, or wait for a drill: one that somebody just tagged is kept.
+
+    Args:
+        inventory: what there is.
+        policies: of every table.
+        now: the moment to plan for (aware).
+        settings: how cleanups run.
+        last: the inventory before, to hold this one against; None: there is none.
+        max_deletions: fewer deletions than the settings allow.
+    """
+    around = replace(inventory.around, may_extend=settings.may_extend, may_hold=settings.may_hold)
+    alarms = _alarms(inventory, now, settings, last)
+    plan = plan_cleanup(inventory.points, policies, now, around, alarms=alarms)
+    if inventory.complete and _look_at_tags_again(inventory, plan):
+        plan = plan_cleanup(inventory.points, policies, now, around, alarms=alarms)
+    if not inventory.complete:
+        # Half of what is known orders drills, and gives holds back, for nothing.
+        plan = replace(plan, drills=(), rescues=(), releases=())
+    elif alarms:
+        plan = replace(plan, releases=())
+    due = sorted(plan.delete, key=lambda decision: (decision.point.created_at, decision.point.arn))
+    capped = due[: min(settings.max_deletions, max_deletions or settings.max_deletions)]
+    relied = _relied_on(plan)
+    return Planned(
+        plan=plan,
+        due=tuple(_deletion(decision, inventory, policies, relied) for decision in capped),
+        left=len(due) - len(capped),
+        approval=replace(plan, delete=tuple(capped)).approval_reasons(settings.approve_above),
+        warnings=tuple(lifecycle_warnings(plan.keep, policies, now, around.vaults)),
+        saving=saving(
+            (decision.point for decision in capped), now, Prices(warm=settings.warm_price, cold=settings.cold_price)
+        ),
+        wrong=(
+            *plan.alarms,
+            *(f"{rescue.point.arn}: {rescue.text}" for rescue in plan.rescues if rescue.action == "alarm"),
+        ),
+    )
+
+
+def _alarms(
+    inventory: Inventory, now: dt.datetime, settings: RetentionRun, last: LastInventory | None
+) -> tuple[str, ...]:
+    expected = 0 if last is None else sum(last.expected(vault, now) for vault in last.counts)
+    if inventory.complete and not inventory.points and not expected:
+        return ()  # A new vault is empty, and nothing can be deleted in it.
+    alarms = inventory_alarms(
+        inventory.points,
+        now,
+        complete=inventory.complete,
+        last=last,
+        max_shrink=settings.max_shrink_percent / 100,
+    )
+    return (*alarms, f"What cut it short: {inventory.gap}") if inventory.gap else alarms
+
+
+def _look_at_tags_again(inventory: Inventory, plan: CleanupPlan) -> bool:
+    """Ask for the tags of what would go or waits for a drill; return whether that changed anything."""
+    doubtful = {decision.point.arn for decision in plan.delete}
+    doubtful |= {decision.point.arn for decision in plan.keep if decision.rules == _WAITING}
+    changed = False
+    for index, point in enumerate(inventory.points):
+        if point.arn in doubtful:
+            tags = inventory.tags.of(point.arn, fresh=True)
+            seen = tuple(sorted(tags.items()))
+            if seen != point.tags:
+                managed = is_managed(point.arn, tags, bound=point.managed)
+                inventory.points[index] = replace(point, tags=seen, managed=managed)
+                changed = True
+    return changed
+
+
+def _group(point: RecoveryPoint) -> tuple[str, str]:
+    return point.vault_name, point.table_name
+
+
+def _relied_on(plan: CleanupPlan) -> dict[tuple[str, str], RecoveryPoint]:
+    """Return the newest proven point of each vault and table."""
+    found: dict[tuple[str, str], RecoveryPoint] = {}
+    for decision in plan.keep:
+        if Rule.NEWEST_PROVEN in decision.rules:
+            found.setdefault(_group(decision.point), decision.point)
+    return found
+
+
+def _deletion(
+    decision: Decision,
+    inventory: Inventory,
+    policies: PolicySet,
+    relied: Mapping[tuple[str, str], RecoveryPoint],
+) -> Deletion:
+    point = decision.point
+    other = relied.get(_group(point))
+    verdicts = inventory.around.verdicts
+    return Deletion(
+        arn=point.arn,
+        vault=point.vault_name,
+        table=point.table_name,
+        created_at=point.created_at.astimezone(dt.UTC).isoformat(),
+        managed=point.managed,
+        size_bytes=point.size_bytes,
+        verdict=verdicts[point.arn].label if point.arn in verdicts else None,
+        keep_tags=policies.of(point.table_name).tags,
+        relies_on=other.arn if other is not None else None,
+        relies_on_verdict=verdicts[other.arn].label if other is not None else None,
+        approval=decision.approval,
+        reason=" ".join(reason.text for reason in decision.reasons),
+    )
+
+
+def by_vault(deletions: Sequence[Deletion]) -> dict[str, int]:
+    """Return how many points go from each vault."""
+    return dict(Counter(deletion.vault for deletion in deletions))

@@ -1,0 +1,197 @@
+"""Whole cleanups on the local AWS: whatever is in the way, nothing wrong goes, and the receipt tells the truth."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from backup_flows.retention.store import LAST_KEY, LATEST_KEY
+from local_aws import control
+from restore_proof.verdict import Result
+
+APPROVED = {"chosen_options": ["Approve"], "responded_by_user": {"id": "1", "name": "ann"}}
+REJECTED = {"chosen_options": ["Reject"], "responded_by_user": {"id": "1", "name": "ann"}}
+TIMED_OUT = {"chosen_options": ["Reject"], "responded_by_user": None}
+
+
+def test_a_full_run_deletes_what_is_due_and_a_second_finds_nothing_to_do(shop):
+    points = shop.points()
+    first = shop.run()
+    assert first["deleted"] == points[:2]
+    assert (first["still_there"], first["wrong"], first["answer"]) == ({}, [], "nobody was asked")
+    assert shop.there() == {points[2]}
+    assert shop.flow.document(LATEST_KEY)["counts"]["due"] == 2
+
+    again = shop.run(run={"run_id": "manual__2"})
+    assert (again["deleted"], again["wrong"], again["counts"]["delete"]) == ([], [], 0)
+    assert shop.there() == {points[2]}
+
+
+@pytest.mark.parametrize(
+    ("configured", "asked", "run_type"),
+    [("preview", "as configured", "scheduled"), ("apply", "preview", "manual"), ("apply", "apply", "backfill")],
+)
+def test_a_preview_changes_nothing_and_says_what_it_would(shop, configured, asked, run_type):
+    shop.policy(mode=configured)
+    points = shop.points()
+    receipt = shop.run(mode=asked, run={"run_type": run_type, "logical_date": shop.flow.now()})
+    assert (receipt["mode"], receipt["would_delete"], receipt["deleted"]) == ("preview", points[:2], [])
+    assert shop.there() == set(points)
+    assert shop.errors == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "told", "left"),
+    [
+        (APPROVED, "agreed: by ann", 1),
+        (REJECTED, "refused: by ann", 3),
+        (TIMED_OUT, "refused: no answer in time", 3),
+        (None, "refused: no answer", 3),
+    ],
+)
+def test_more_deletions_than_allowed_wait_for_a_person(shop, answer, told, left):
+    shop.policy(approve_above=1)
+    points = shop.points()
+    receipt = shop.run(answer=answer)
+    assert receipt["answer"] == told
+    assert len(shop.there()) == left
+    assert receipt["deleted"] == ([] if left == 3 else points[:2])
+    assert receipt["would_delete"] == (points[:2] if left == 3 else [])
+    assert shop.errors == []
+
+
+def test_a_proven_one_goes_only_where_a_person_agrees(shop):
+    points = shop.points()
+    shop.judge(points[0], Result.PROVEN)
+    shop.judge(points[2], Result.PROVEN)
+    assert shop.run(answer=REJECTED)["deleted"] == []
+    assert shop.run(answer=APPROVED, run={"run_id": "manual__2"})["deleted"] == points[:2]
+
+
+def test_the_form_may_raise_what_the_file_says_only_with_a_person(shop):
+    shop.policy(mode="preview")
+    points = shop.points()
+    assert shop.run(mode="apply", answer=REJECTED)["deleted"] == []
+    assert shop.there() == set(points)
+    assert shop.run(mode="apply", answer=APPROVED, run={"run_id": "manual__2"})["deleted"] == points[:2]
+
+
+def test_a_lock_in_the_way_keeps_everything_and_says_until_when(shop):
+    points = shop.points(Lifecycle={"DeleteAfterDays": 100})
+    shop.flow.backup.put_backup_vault_lock_configuration(BackupVaultName="orders-vault", MinRetentionDays=1)
+    receipt = shop.run()
+    assert receipt["counts"]["blocked"] == 2
+    assert (receipt["deleted"], receipt["still_there"], receipt["wrong"]) == ([], {}, [])
+    document = shop.plan()
+    assert all(entry["free_at"] for entry in document["blocked"])
+    assert shop.there() == set(points)
+
+
+def test_a_lock_that_came_after_the_plan_is_told_by_the_receipt(shop, monkeypatch):
+    points = shop.points()
+    ask_or_go = shop.call
+
+    def lock_first(decorated, context, *args):
+        if getattr(decorated.function, "__name__", "") == "due_deletions":
+            shop.flow.backup.put_backup_vault_lock_configuration(BackupVaultName="orders-vault", MinRetentionDays=1)
+        return ask_or_go(decorated, context, *args)
+
+    monkeypatch.setattr(shop, "call", lock_first)
+    receipt = shop.run()
+    assert receipt["deleted"] == []
+    assert set(receipt["still_there"]) == set(points[:2])
+    assert all("It is protected" in reason for reason in receipt["still_there"].values())
+    assert len(receipt["wrong"]) == 2
+    assert shop.there() == set(points)
+
+
+def test_a_legal_hold_in_the_way_blocks_its_points_alone(shop):
+    old = shop.back_up()
+    shop.flow.wait(10 * 86400)
+    made = shop.describe(old)["CreationDate"]
+    shop.flow.backup.create_legal_hold(
+        Title="audit",
+        Description="of somebody else",
+        RecoveryPointSelection={"VaultNames": ["orders-vault"], "DateRange": {"FromDate": made, "ToDate": made}},
+    )
+    others = shop.points()
+    receipt = shop.run()
+    assert receipt["deleted"] == others[:2]
+    assert receipt["counts"]["blocked"] == 1
+    assert shop.there() == {old, others[2]}
+    assert receipt["protected"] == []
+
+
+def test_a_role_without_rights_leaves_expired_points_and_the_receipt_says_so(shop):
+    points = shop.points()
+    role = shop.flow.resources["role_arn"].rpartition("/")[2]
+    nobody = {"Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [nobody]})
+    shop.flow.clients("iam").update_assume_role_policy(RoleName=role, PolicyDocument=document)
+    shop.flow.backup.delete_backup_vault_access_policy(BackupVaultName="orders-vault")
+    control.configure(enforce_iam=True)
+    receipt = shop.run()
+    assert receipt["deleted"] == []
+    assert set(receipt["still_there"]) == set(points[:2])
+    assert ["EXPIRED" in reason for reason in receipt["still_there"].values()] == [True, True], receipt
+    assert {shop.describe(point)["Status"] for point in points[:2]} == {"EXPIRED"}
+
+
+def test_a_run_that_died_half_way_is_finished_by_its_next_try_and_the_receipt_knows_of_both(shop):
+    points = shop.points(5)
+    assert shop.run(die_after=2) == {}
+    assert shop.there() == set(points[2:])
+    receipt = shop.run()
+    assert sorted(receipt["deleted"]) == sorted(points[:4])
+    assert (receipt["still_there"], receipt["wrong"]) == ({}, [])
+    assert shop.there() == {points[4]}
+
+
+def test_after_a_run_that_died_the_next_one_misses_nothing(shop):
+    points = shop.points(5)
+    shop.run(die_after=2)
+    receipt = shop.run(run={"run_id": "manual__2"})
+    assert (receipt["deleted"], receipt["wrong"]) == (points[2:4], [])
+
+
+def test_an_inventory_cut_short_by_throttling_deletes_nothing(shop):
+    points = shop.points()
+    fault = {"kind": "throttle", "service": "backup", "operation": "ListRecoveryPointsByBackupVault", "count": 100}
+    control.order_fault(fault)
+    receipt = shop.run()
+    control.clear_faults()
+    assert receipt["deleted"] == []
+    assert any("incomplete" in problem for problem in receipt["wrong"])
+    assert shop.there() == set(points)
+    assert LAST_KEY not in shop.flow.keys("retention/")
+
+    assert shop.run(run={"run_id": "manual__2"})["deleted"] == points[:2]
+
+
+def test_a_listing_that_lost_most_of_a_vault_deletes_nothing_until_a_person_says_why(shop):
+    shop.policy(mode="preview")
+    points = shop.points(6)
+    shop.run()
+    for point in points[:3]:
+        shop.flow.backup.delete_recovery_point(BackupVaultName="orders-vault", RecoveryPointArn=point)
+    shop.flow.wait()
+    shop.policy()
+    receipt = shop.run(run={"run_id": "manual__2"})
+    assert receipt["deleted"] == []
+    assert any("at least 6 were expected" in problem for problem in receipt["wrong"])
+    assert shop.run(run={"run_id": "manual__3"})["deleted"] == []
+    assert shop.run(run={"run_id": "manual__4"}, accept_inventory=True)["deleted"] == points[3:5]
+
+
+def test_no_more_go_in_a_run_than_it_may_oldest_first(shop):
+    shop.policy(max_deletions=3)
+    points = shop.points(6)
+    assert shop.run(max_deletions=2)["deleted"] == points[:2]
+    assert shop.run(run={"run_id": "manual__2"})["deleted"] == points[2:5]
+
+
+def test_a_new_stack_has_nothing_to_retire_and_that_is_fine(shop):
+    receipt = shop.run()
+    assert (receipt["deleted"], receipt["wrong"]) == ([], [])
+    assert shop.errors == []
