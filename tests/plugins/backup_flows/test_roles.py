@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from email.utils import format_datetime
 from typing import Any
 
@@ -18,6 +19,8 @@ from backup_flows.attempts import REFUSED, attempts, try_all
 from backup_flows.deny_proof import open_ground, survey
 from backup_flows.principals import is_denied, principal_arn, role_clients
 from backup_flows.project_files import project_file
+from backup_flows.repair_request import REPAIR, UNDO, RepairRequest, look_at_tables
+from backup_flows.repair_work import check_undo, dry_run, find_differences, gather_undo, write_changes
 from backup_flows.resources import look_up
 from backup_flows.restores import delete_restored_table
 from backup_flows.stack import STACK_TEMPLATE, Resources, read_resources, stack_outputs, start_deployment
@@ -66,6 +69,14 @@ def deployed(aws, deploy_flow):
     return flow, role_clients(aws, DEPLOYER, session_name="pipeline")
 
 
+def repair(dynamodb: Any, s3: Any, request: RepairRequest) -> dict[str, Any]:
+    """Look, find, try and write, as the DAG table_repair does."""
+    look_at_tables(dynamodb, table=request.table, source=request.source)
+    found = gather_undo(s3, request) if request.mode == UNDO else find_differences(dynamodb, s3, request)
+    dry_run(dynamodb, s3, request, found)
+    return write_changes(dynamodb, s3, request, found.sha256, attempt="1", before_batch=lambda: None)
+
+
 def resources_of(flow) -> Resources:
     return read_resources(flow.clients("cloudformation"), "orders-backup")
 
@@ -81,6 +92,25 @@ def test_the_operator_can_do_all_of_a_runs_work(deployed, become, context):
     binding = run.back_up()
     plan, job = run.restore(binding)
     assert run.prove(binding, plan, job).proof.result is Result.PROVEN
+    good = run.scan()
+    run.remove("1")
+    run.put("2", product="Damaged")
+    run.put("new", product="Tuna")
+    request = RepairRequest(
+        mode=REPAIR,
+        bucket=run.bucket,
+        lease_table=flow.resources["lease_table"],
+        table="orders",
+        source=plan["target_table"],
+        undo_prefix=None,
+        prefix="repairs/orders/1/",
+        classes=("missing", "changed", "extra"),
+    )
+    assert repair(operator("dynamodb"), operator("s3"), request)["repaired"] == 3
+    assert run.scan() == good
+    undo = replace(request, mode=UNDO, source=None, undo_prefix="repairs/orders/1/undo/", prefix="repairs/orders/2/")
+    assert repair(operator("dynamodb"), operator("s3"), undo)["repaired"] == 3
+    assert check_undo(operator("dynamodb"), operator("s3"), undo)["equal"]
     delete_restored_table(operator("dynamodb"), plan["target_table"], source="orders")
     assert plan["target_table"] not in run.tables()
 
