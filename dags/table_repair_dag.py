@@ -108,6 +108,7 @@ ANSWER_LIMIT = dt.timedelta(days=1)
             [],
             type="array",
             items={"type": "string", "enum": ["missing", "changed", "extra"]},
+            examples=["missing", "changed", "extra"],
             title="Classes of differences",
             description="missing, changed, extra (only in the live table: deleted). Empty: missing and changed; of an "
             "undo all.",

@@ -13,11 +13,14 @@ from typing import Any, Self
 
 from botocore.exceptions import ClientError
 
+from backup_flows.evidence import read_verdict
+from backup_flows.keys import restore_record_key, verdict_key
 from backup_flows.preflight import DENIED
 from backup_flows.store import get_bytes, get_json, put_bytes
 from dynamodb_bulk.choice import ALL_CLASSES, DEFAULT_CLASSES, Choice
 from recovery_retention.names import KEEP_TAG, parse_restored_name
 from restore_proof.evidence import PACK_NAME
+from restore_proof.verdict import Verdict
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +71,8 @@ class RepairRequest:
         classes, filters: the choice.
         by_keys: whether only some keys are chosen; they lie in `KEYS_NAME` beside the rest, as they may be many.
         max_rcu, max_wcu: capacity units a second to stay below.
+        verdict: on the recovery point that the source was restored from; None: there is none.
+        warnings: what a person should know before anything is written.
     """
 
     mode: str
@@ -82,6 +87,7 @@ class RepairRequest:
     filters: tuple[str, ...] = ()
     max_rcu: float | None = None
     max_wcu: float | None = None
+    verdict: str | None = None
     warnings: tuple[str, ...] = field(default=())
 
     def choice(self, s3: Any, key_names: Sequence[str]) -> Choice:
@@ -160,6 +166,23 @@ def _drilled(s3: Any, bucket: str, address: str) -> tuple[str, str]:
         )
     verdict = pack["verdict"]
     return str(verdict["restored_table_name"]), str(verdict["table_name"])
+
+
+def verdict_on(s3: Any, bucket: str, source: str) -> Verdict | None:
+    """Return the verdict on the recovery point that a table was restored from, as far as that is on record."""
+    record = None if parse_restored_name(source) is None else get_json(s3, bucket, restore_record_key(source))
+    if record is None:
+        return None
+    return read_verdict(s3, bucket, verdict_key(record["source"], record["recovery_point_arn"]))
+
+
+def doubt(source: str, verdict: Verdict | None) -> list[str]:
+    """Return what speaks against trusting a restored table; nothing where it was proven."""
+    if verdict is None:
+        return [f"Nobody has proven what {source} holds: no drill's verdict is on record for it."]
+    if verdict.is_proven:
+        return []
+    return [f"The recovery point of {source} is {verdict.proof.label}: {' '.join(verdict.reasons)}"]
 
 
 def resolve_undo(bucket: str, address: str) -> str:

@@ -26,11 +26,13 @@ from backup_flows.repair_request import (
     RepairRequest,
     RepairRequestError,
     classes_of,
+    doubt,
     ensure_writable,
     look_at_tables,
     resolve_keys,
     resolve_source,
     resolve_undo,
+    verdict_on,
 )
 from backup_flows.repair_work import (
     DIFF_NAME,
@@ -77,9 +79,11 @@ def preflight_repair() -> dict[str, Any]:
     context = get_current_context()
     params, dag_run = context["params"], context["dag_run"]
     stack, s3 = look_up(params["stack_name"]), client("s3")
-    source, undo_prefix = None, None
+    source, undo_prefix, verdict, warnings = None, None, None, list[str]()
     if params["mode"] == REPAIR:
         source, table = resolve_source(s3, stack.bucket, params["source"], params["target_table"])
+        verdict = verdict_on(s3, stack.bucket, source)
+        warnings += doubt(source, verdict)
     else:
         undo_prefix = resolve_undo(stack.bucket, params["undo"])
         table = _table_of_undo(s3, stack.bucket, undo_prefix, params["target_table"])
@@ -89,7 +93,7 @@ def preflight_repair() -> dict[str, Any]:
             f"confirm is {params['confirm']!r}, but the table is {table!r}: type that name out, or leave confirm empty "
             "to be asked."
         )
-    warnings = look_at_tables(client("dynamodb"), table=table, source=source)
+    warnings += look_at_tables(client("dynamodb"), table=table, source=source)
     for warning in warnings:
         log.warning("%s", warning)
     request = RepairRequest(
@@ -105,6 +109,7 @@ def preflight_repair() -> dict[str, Any]:
         filters=tuple(params["filters"]),
         max_rcu=params["max_rcu"],
         max_wcu=params["max_wcu"],
+        verdict=None if verdict is None else verdict.proof.label,
         warnings=tuple(warnings),
     )
     if request.by_keys:
@@ -153,6 +158,7 @@ def plan_repair(resources: dict[str, Any]) -> dict[str, Any]:
         "buckets_that_moved": found.moved,
         "choice": {"classes": list(request.classes), "by_keys": request.by_keys, "filters": list(request.filters)},
         "dry_run": result.to_dict(),
+        "verdict": request.verdict,
         "warnings": list(request.warnings),
         **shown,
     }
@@ -179,6 +185,7 @@ def describe_plan(request: RepairRequest, found: Found, result: RepairResult, sh
         f"**{request.mode.capitalize()} of table `{request.table}`** "
         + (f"from `{request.source}`" if request.source else f"by `{request.undo_prefix}`"),
         "",
+        *([f"* verdict on its recovery point: {request.verdict}"] if request.verdict else []),
         f"* differences: {found.total} ({by_class})",
         f"* chosen: {result.chosen} (classes {', '.join(request.classes)}"
         + ("; by their keys" if request.by_keys else "")
@@ -279,6 +286,7 @@ def receipt(
         "mode": request.mode,
         "table": request.table,
         "source": request.source,
+        "verdict": request.verdict,
         "undone": None if request.undo_prefix is None else f"s3://{request.bucket}/{request.undo_prefix}",
         "run": f"{dag_run.dag_id}/{dag_run.run_id}",
         "requested_by": getattr(dag_run, "triggering_user_name", None) or str(dag_run.run_type),

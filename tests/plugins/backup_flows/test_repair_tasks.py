@@ -166,6 +166,28 @@ def test_what_is_chosen_is_repaired_and_nothing_else(damaged, new_run, params, r
     assert {json.loads(line)["key"]["order_id"]["S"] for line in damaged.read(key).splitlines()[1:]} == repaired
 
 
+@pytest.mark.parametrize(("spoilt", "label"), [(False, "PROVEN"), (True, "FAILED")])
+def test_whoever_approves_is_told_what_is_known_of_the_restored_table(flow, new_run, spoilt, label):
+    flow.put("O-1", note="as it was")
+    binding = flow.back_up()
+    plan, job = flow.restore(binding)
+    if spoilt:
+        flow.put("O-1", note="spoilt", table=plan["target_table"])
+    assert flow.prove(binding, plan, job).proof.label == label
+    flow.put("O-1", note="damaged")
+    run = new_run(source=plan["target_table"])
+    shown = run.look()
+    assert f"verdict on its recovery point: {label}" in shown["description"]
+    assert any(label in warning for warning in run.resources["warnings"]) is spoilt
+    run.write()
+    assert run.end()["verdict"] == label
+    assert flow.scan() == flow.scan(plan["target_table"])
+
+
+def test_a_table_that_no_drill_looked_at_is_called_so(damaged, new_run):
+    assert "Nobody has proven" in new_run().look()["description"]
+
+
 def test_what_changes_between_plan_and_write_is_left(damaged, new_run):
     run = new_run()
     run.look()
