@@ -53,7 +53,7 @@ from backup_flows.resources import look_up
 from backup_flows.stack import Resources
 from backup_flows.store import get_bytes, put_json
 from dynamodb_bulk.changes import ChangesHeader
-from dynamodb_bulk.repair import Outcome, RepairResult
+from dynamodb_bulk.outcomes import Outcome, RepairResult
 from dynamodb_bulk.scan import table_key_names
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,8 @@ from backup_flows.store import get_bytes, put_bytes
 from dynamodb_bulk.changes import Change, ChangesHeader, read_changes, write_change
 from dynamodb_bulk.diff import DiffSettings, Side, TableDiff, TableDifference, diff_tables
 from dynamodb_bulk.fingerprint import take_fingerprint
-from dynamodb_bulk.repair import Done, Outcome, RepairResult, RepairSettings, make_changes
+from dynamodb_bulk.outcomes import Done, Outcome, RepairResult
+from dynamodb_bulk.repair import RepairSettings, make_changes
 from dynamodb_bulk.scan import table_key_names
 from dynamodb_bulk.sums import Fingerprint
 

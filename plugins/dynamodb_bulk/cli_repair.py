@@ -13,7 +13,8 @@ from dynamodb_bulk import repair
 from dynamodb_bulk.changes import ChangesFileError, ChangesHeader, read_changes
 from dynamodb_bulk.choice import ALL_CLASSES, DEFAULT_CLASSES, Choice
 from dynamodb_bulk.cli_tools import DIFFERENT, DONE, add_client_arguments, guarded, make_client, tell
-from dynamodb_bulk.repair import Done, Outcome, RepairResult, RepairSettings, make_changes
+from dynamodb_bulk.outcomes import Done, Outcome, RepairResult
+from dynamodb_bulk.repair import RepairSettings, make_changes
 from dynamodb_bulk.undo import UndoFile
 
 _SHOWN = 20

@@ -17,20 +17,19 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/WorkingWithItem
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, Protocol, Self
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from botocore.exceptions import ClientError
 
 from dynamodb_bulk.canonical import canonical_item, canonical_key, readable
 from dynamodb_bulk.changes import Change, ChangesHeader
 from dynamodb_bulk.conditional import ConditionalWrite, conditional_write
-from dynamodb_bulk.errors import AccountingError, BulkError, CallDeadlineError, TableMissingError
+from dynamodb_bulk.errors import BulkError, CallDeadlineError, TableMissingError
+from dynamodb_bulk.outcomes import DEFAULT_LIST_CAP, Account, Done, Outcome, RepairResult
 from dynamodb_bulk.pacing import Governor
 from dynamodb_bulk.patience import Effects, error_code, full_jitter
 from dynamodb_bulk.transport import Transport
@@ -40,28 +39,12 @@ BATCH_ITEMS = 100
 """As many as one BatchGetItem takes."""
 DEFAULT_WORKERS = 8
 DEFAULT_PATIENCE_SECONDS = 300.0
-DEFAULT_LIST_CAP = 100
 _UNIT_BYTES = 1024
 _READ_UNIT_BYTES = 4096
 _COST_MEMORY = 0.8
 _LONGEST_PAUSE = 10.0
 _CONDITION_FAILED = "ConditionalCheckFailedException"
 _ITEM_REFUSED = frozenset({"ValidationException", "ItemCollectionSizeLimitExceededException"})
-
-
-class Outcome(StrEnum):
-    """What became of one chosen item."""
-
-    PLANNED = "planned"
-    """It would be written; nothing is, in a dry run."""
-    REPAIRED = "repaired"
-    """It was written."""
-    ALREADY = "already"
-    """It was what it shall be before this run touched it."""
-    LEFT = "left"
-    """It is no longer what it was seen to be, so it was left as it is."""
-    FAILED = "failed"
-    """DynamoDB refused the item itself, or it was written to while it was being written."""
 
 
 class RepairStoppedError(BulkError):
@@ -74,40 +57,6 @@ class UndoSink(Protocol):
     def write(self, lines: Sequence[bytes]) -> None:
         """Keep these lines; they are safe when this returns."""
         ...
-
-
-@dataclass(frozen=True)
-class Done:
-    """What became of one item.
-
-    Attributes:
-        key: its key as JSON text.
-        kind: class of the change.
-        outcome: in a word.
-        reason: why, where it is not plain.
-        units: write capacity units that it consumed.
-        lost: the item as it stood, where a write by somebody else could not be kept.
-    """
-
-    key: str
-    kind: str
-    outcome: Outcome
-    reason: str = ""
-    units: float = 0.0
-    lost: bytes | None = field(default=None, repr=False)
-
-    def to_line(self) -> bytes:
-        """Return it as a line of JSON."""
-        return json.dumps(self.to_dict(), separators=(",", ":")).encode("ascii") + b"\n"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON-ready values."""
-        document = {"key": json.loads(self.key), "class": self.kind, "outcome": str(self.outcome)}
-        if self.reason:
-            document["reason"] = self.reason
-        if self.lost is not None:
-            document["stood"] = json.loads(self.lost)
-        return document
 
 
 @dataclass(frozen=True)
@@ -129,57 +78,6 @@ class RepairSettings:
     max_rcu: float | None = None
     patience_seconds: float = DEFAULT_PATIENCE_SECONDS
     list_cap: int = DEFAULT_LIST_CAP
-
-
-@dataclass(frozen=True)
-class RepairResult:
-    """The account of one run.
-
-    Attributes:
-        chosen: changes that were to be made.
-        outcomes: how many came to what.
-        classes: how many changes of each class were written, or would be.
-        units: write capacity units that were consumed, as DynamoDB counts them.
-        listed: the first items that were left, or failed.
-    """
-
-    chosen: int
-    outcomes: dict[str, int]
-    classes: dict[str, int]
-    units: float
-    listed: tuple[Done, ...]
-
-    @classmethod
-    def total(cls, results: Iterable[Self], *, list_cap: int = DEFAULT_LIST_CAP) -> Self:
-        """Return the account of several runs together."""
-        outcomes, classes = Counter[str](), Counter[str]()
-        chosen, units, listed = 0, 0.0, list[Done]()
-        for result in results:
-            chosen += result.chosen
-            units += result.units
-            outcomes.update(result.outcomes)
-            classes.update(result.classes)
-            listed += result.listed
-        return cls(chosen, dict(outcomes), dict(classes), units, tuple(listed[:list_cap]))
-
-    def count(self, outcome: Outcome) -> int:
-        """Return how many items came to this."""
-        return self.outcomes.get(outcome, 0)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every chosen item is now, or was, what it shall be."""
-        return self.count(Outcome.REPAIRED) + self.count(Outcome.ALREADY) == self.chosen
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the account as JSON-ready values."""
-        return {
-            "chosen": self.chosen,
-            **{str(outcome): self.count(outcome) for outcome in Outcome},
-            "classes": self.classes,
-            "write_units": self.units,
-            "not_repaired": [done.to_dict() for done in self.listed],
-        }
 
 
 def make_changes(
@@ -215,7 +113,7 @@ def make_changes(
     if undo is None and not settings.dry_run:
         raise ValueError("Nothing is written without a place for the undo file; name one.")
     effects = effects or Effects()
-    account = _Account(settings.list_cap, told)
+    account = Account(settings.list_cap, told)
     with closing(open_transport(client, pool=settings.workers, effects=effects)) as transport:
         run = _Repair(transport, header, undo, settings, effects)
         with ThreadPoolExecutor(settings.workers, thread_name_prefix="repair") as pool:
@@ -238,40 +136,6 @@ def _batches(changes: Iterable[Change]) -> Iterator[list[Change]]:
         batch[change.key] = change
     if batch:
         yield list(batch.values())
-
-
-class _Account:
-    """Counts what became of the items."""
-
-    def __init__(self, list_cap: int, told: Callable[[Done], None] | None) -> None:
-        self._cap = list_cap
-        self._told = told
-        self._outcomes: Counter[str] = Counter()
-        self._classes: Counter[str] = Counter()
-        self._units = 0.0
-        self._listed: list[Done] = []
-        self.chosen = 0
-
-    def add(self, done: Done) -> None:
-        self._outcomes[done.outcome] += 1
-        self._units += done.units
-        if done.outcome in (Outcome.REPAIRED, Outcome.PLANNED):
-            self._classes[done.kind] += 1
-        if done.outcome in (Outcome.LEFT, Outcome.FAILED) and len(self._listed) < self._cap:
-            self._listed.append(done)
-        if self._told is not None:
-            self._told(done)
-
-    def result(self) -> RepairResult:
-        if self._outcomes.total() != self.chosen:
-            raise AccountingError(f"{self.chosen} items were chosen, but the account has {dict(self._outcomes)}.")
-        return RepairResult(
-            chosen=self.chosen,
-            outcomes=dict(self._outcomes),
-            classes=dict(self._classes),
-            units=self._units,
-            listed=tuple(self._listed),
-        )
 
 
 class _Repair:

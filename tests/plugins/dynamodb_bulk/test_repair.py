@@ -17,8 +17,9 @@ from dynamodb_bulk.changes import Change, ChangesHeader, read_changes, write_cha
 from dynamodb_bulk.choice import Choice
 from dynamodb_bulk.diff import DiffSettings, Side, TableDifferenceKind, diff_tables
 from dynamodb_bulk.errors import TableMissingError
+from dynamodb_bulk.outcomes import Done, Outcome, RepairResult
 from dynamodb_bulk.patience import Effects
-from dynamodb_bulk.repair import Done, Outcome, RepairResult, RepairSettings, RepairStoppedError, make_changes
+from dynamodb_bulk.repair import RepairSettings, RepairStoppedError, make_changes
 from local_aws import mock_aws
 from local_aws.moto_fixes.write_faults import accept_writes, refuse_writes
 
