@@ -42,7 +42,8 @@ def test_an_extra_item_is_deleted_if_it_is_still_the_same() -> None:
     made, request = write({"v": {"S": "x"}, "w": {"N": "2"}}, None)
     assert (made.operation, made.replaces, request["Key"]) == ("DeleteItem", True, KEY)
     assert (
-        spelled_out(request, request["ConditionExpression"]) == 'attribute_exists(id) AND v={"S": "x"} AND w={"N": "2"}'
+        spelled_out(request, request["ConditionExpression"])
+        == 'attribute_exists(id) AND v = {"S": "x"} AND w = {"N": "2"}'
     )
 
 
@@ -50,15 +51,17 @@ def test_a_changed_item_is_updated_where_it_differs_if_all_of_it_is_still_the_sa
     old = {"same": {"S": "x"}, "v": {"S": "old"}, "gone": {"N": "2"}}
     made, request = write(old, {"same": {"S": "x"}, "v": {"S": "new"}, "added": {"BOOL": True}})
     assert (made.operation, made.replaces, made.complete) == ("UpdateItem", False, True)
-    assert spelled_out(request, request["UpdateExpression"]) == 'SET added={"BOOL": true},v={"S": "new"} REMOVE gone'
+    assert (
+        spelled_out(request, request["UpdateExpression"]) == 'SET added = {"BOOL": true}, v = {"S": "new"} REMOVE gone'
+    )
     condition = spelled_out(request, request["ConditionExpression"]).split(" AND ")
     assert sorted(condition) == sorted(
         [
             "attribute_exists(id)",
             "attribute_not_exists(added)",
-            'gone={"N": "2"}',
-            'same={"S": "x"}',
-            'v={"S": "old"}',
+            'gone = {"N": "2"}',
+            'same = {"S": "x"}',
+            'v = {"S": "old"}',
         ]
     )
 

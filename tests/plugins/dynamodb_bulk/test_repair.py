@@ -348,7 +348,7 @@ def test_throttling_is_waited_out_and_nothing_is_done_twice(tables: Tables) -> N
 
 
 def test_a_table_that_takes_nothing_ends_the_run_and_the_next_one_goes_on(tables: Tables) -> None:
-    tables.hold(many(40, "old"), many(40, "new"))
+    tables.hold(many(5, "old"), many(5, "new"))
     changes = tables.changes()
     now = [0.0]
     effects = Effects(clock=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds))
@@ -478,6 +478,54 @@ def test_whatever_the_tables_hold_they_become_equal_and_are_taken_back(tables: T
     result, undo, _ = repair(tables, changes)
     assert result.complete
     assert forms(tables.content()) == forms(tables.content(RESTORED))
+    assert repair(tables, undo.changes())[0].complete
+    assert forms(tables.content()) == forms(live)
+
+
+def whole(number: int) -> dict[str, Any]:
+    return {
+        "n": {"N": str(number)},
+        "s": {"S": f"text {number}"},
+        "tags": {"SS": ["a", "b", "c"]},
+        "deep": {"M": {"list": {"L": [{"N": "1"}, {"M": {"x": {"S": "y"}}}]}}},
+        "blob": {"B": b"\x00\x01"},
+        "empty": {"S": ""},
+        "none": {"NULL": True},
+    }
+
+
+CORRUPTIONS: dict[str, tuple[bool, Callable[[dict[str, Any]], dict[str, Any] | None]]] = {
+    "lost": (True, lambda _: None),
+    "attribute lost": (True, lambda item: {name: value for name, value in item.items() if name != "s"}),
+    "attribute added": (True, lambda item: {**item, "more": {"S": ""}}),
+    "number to text": (True, lambda item: {**item, "n": {"S": item["n"]["N"]}}),
+    "number spelled otherwise": (False, lambda item: {**item, "n": {"N": f"{item['n']['N']}.00"}}),
+    "set in another order": (False, lambda item: {**item, "tags": {"SS": ["c", "a", "b"]}}),
+    "set to list": (True, lambda item: {**item, "tags": {"L": [{"S": "a"}, {"S": "b"}, {"S": "c"}]}}),
+    "empty text to null": (True, lambda item: {**item, "empty": {"NULL": True}}),
+    "null to text": (True, lambda item: {**item, "none": {"S": ""}}),
+    "nested": (True, lambda item: {**item, "deep": {"M": {"list": {"L": [{"N": "1"}, {"M": {"x": {"S": "z"}}}]}}}}),
+    "binary": (True, lambda item: {**item, "blob": {"B": b"\x00\x02"}}),
+    "binary to text": (True, lambda item: {**item, "blob": {"S": "AAE="}}),
+}
+
+
+def test_seeded_corruptions_are_all_repaired_and_nothing_else_is_touched(tables: Tables) -> None:
+    chance = random.Random(6)
+    good = {f"k{number:03}": whole(number) for number in range(150)}
+    live: Content = {"added": whole(0)}
+    wrong = {"added"}
+    for name, item in good.items():
+        real, corrupt = CORRUPTIONS[chance.choice(sorted(CORRUPTIONS))]
+        corrupted = corrupt(item)
+        live |= {} if corrupted is None else {name: corrupted}
+        wrong |= {name} if real else set()
+    tables.hold(live, good)
+    changes = tables.changes()
+    assert {change.key_item["id"]["S"] for change in changes} == wrong
+    result, undo, _ = repair(tables, changes)
+    assert (result.count(Outcome.REPAIRED), len(undo.changes())) == (len(wrong), len(wrong))
+    assert forms(tables.content()) == forms(good)
     assert repair(tables, undo.changes())[0].complete
     assert forms(tables.content()) == forms(live)
 
