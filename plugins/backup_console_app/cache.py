@@ -44,13 +44,18 @@ class Cache:
         self._lock = threading.Lock()
 
     def get(
-        self, key: Hashable, seconds: float, make: Callable[[], T], *, weigh: Callable[[T], int] | None = None
+        self,
+        key: Hashable,
+        seconds: float | Callable[[T], float],
+        make: Callable[[], T],
+        *,
+        weigh: Callable[[T], int] | None = None,
     ) -> T:
         """Return the answer kept for a key, or make it.
 
         Args:
             key: what is asked.
-            seconds: how long the answer is good.
+            seconds: how long the answer is good, or what tells it of the answer.
             make: asks; called by one thread, while others that want the same wait for it.
             weigh: how many rows the answer is; one where left out.
 
@@ -76,18 +81,19 @@ class Cache:
         self,
         key: Hashable,
         entry: _Entry,
-        seconds: float,
+        seconds: float | Callable[[T], float],
         make: Callable[[], T],
         weigh: Callable[[T], int] | None,
     ) -> T:
         try:
             answer = make()
             weight = max(1, weigh(answer)) if weigh is not None else 1
+            good = seconds(answer) if callable(seconds) else seconds
         except BaseException as error:
-            self._settle(entry, min(seconds, TROUBLE_SECONDS), 1)
+            self._settle(entry, TROUBLE_SECONDS if callable(seconds) else min(seconds, TROUBLE_SECONDS), 1)
             entry.answer.set_exception(error)
             raise
-        self._settle(entry, seconds, weight)
+        self._settle(entry, good, weight)
         entry.answer.set_result(answer)
         return answer
 

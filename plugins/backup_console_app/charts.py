@@ -14,7 +14,7 @@ from typing import Final
 
 WIDTH: Final = 640
 HEIGHT: Final = 190
-LEFT: Final = 58
+LEFT: Final = 74
 RIGHT: Final = 14
 TOP: Final = 14
 BOTTOM: Final = 26

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from backup_console_app.reading import at, mappings, moment, number, text, texts
+from backup_console_app.reading import counts, mappings, moment, number, text, texts
 from backup_console_app.world import SETTLED, World
 from backup_flows.watch.report import Outcome, Status
 
@@ -80,7 +80,7 @@ def watched(world: World, name: str) -> Watched | None:
         outcome=outcome,
         start=moment(document, "period_start"),
         end=moment(document, "period_end"),
-        counts=_counts(at(document, "counts")),
+        counts=counts(document, "counts"),
         findings=_findings(document, "findings"),
         freshness=_findings(document, "freshness"),
         orphans=int(number(document, "orphans") or 0),
@@ -92,10 +92,6 @@ def latest_watched(world: World) -> Watched | None:
     """Return the newest report, or None if the watch never ran."""
     names = report_names(world)
     return watched(world, names[0]) if names else None
-
-
-def _counts(found: Any) -> dict[str, int]:
-    return {str(name): int(count) for name, count in found.items()} if isinstance(found, Mapping) else {}
 
 
 def _findings(document: Any, part: str) -> list[Finding]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from backup_console_app.reading import mappings, moment, text, texts
+from backup_console_app.reading import counts, mappings, moment, text, texts
 from backup_console_app.world import World
 
 POINTER: Final = "retention/latest.json"
@@ -39,49 +39,71 @@ class Plan:
     """A plan of retention.
 
     Attributes:
+        made_at: the moment that it was made for.
         decisions: by ARN.
+        rescues: by ARN, what is done or to be done so that AWS does not delete a point before it was proven.
     """
 
     key: str
     made_at: dt.datetime | None
     decisions: Mapping[str, Decision]
+    rescues: Mapping[str, str]
 
-    def count(self, verb: str) -> int:
-        """Return how many points it keeps, deletes, or can't decide about."""
-        return sum(decision.verb == verb for decision in self.decisions.values())
+
+@dataclass(frozen=True)
+class Cleanup:
+    """What the last cleanup came to, in short.
+
+    Attributes:
+        made_at: the moment that it was made for.
+        mode: preview or apply.
+        counts: of points and steps, by name.
+        wrong: what a person has to look at.
+        approval: why a person has to agree to its deletions.
+    """
+
+    made_at: dt.datetime | None
+    mode: str | None
+    run: str | None
+    counts: Mapping[str, int]
+    wrong: tuple[str, ...]
+    approval: tuple[str, ...]
+
+
+def latest_cleanup(world: World) -> Cleanup | None:
+    """Return what the last run of the DAG ``retention_cleanup`` came to, or None if there was none."""
+    pointer = world.document(POINTER)
+    if pointer is None:
+        return None
+    return Cleanup(
+        made_at=moment(pointer, "as_of"),
+        mode=text(pointer, "mode"),
+        run=text(pointer, "run"),
+        counts=counts(pointer, "counts"),
+        wrong=tuple(texts(pointer, "wrong")),
+        approval=tuple(texts(pointer, "approval")),
+    )
 
 
 def latest_plan(world: World) -> Plan | None:
     """Return the newest plan of the DAG ``retention_cleanup``, or None if there is none."""
     pointer = world.document(POINTER)
-    key = text(pointer, "plan") or text(pointer, "key")
+    key = text(pointer, "plan")
     if key is None:
         return None
-    key = key.removeprefix(f"s3://{world.bucket}/")
-    return world.kept(
-        ("plan", key), lambda: _plan(key, world.document(key, seconds=0), pointer), seconds=300, weigh=_weight
-    )
+    return world.kept(("plan", key), lambda: _plan(key, world.document(key, seconds=0)), seconds=300, weigh=_weight)
 
 
 def _weight(plan: Plan | None) -> int:
     return len(plan.decisions) if plan is not None else 1
 
 
-def _plan(key: str, document: Any, pointer: Any) -> Plan | None:
-    if not isinstance(document, Mapping):
+def _plan(key: str, document: Any) -> Plan | None:
+    if document is None:
         return None
-    lists = document if any(verb in document for verb in VERBS) else document.get("plan")
     return Plan(
         key=key,
-        made_at=next(
-            (
-                at
-                for source in (document, pointer)
-                for name in ("now", "planned_at", "made_at", "as_of")
-                if (at := moment(source, name)) is not None
-            ),
-            None,
-        ),
+        made_at=moment(document, "as_of"),
         decisions={
             str(entry["arn"]): Decision(
                 verb=verb,
@@ -91,7 +113,12 @@ def _plan(key: str, document: Any, pointer: Any) -> Plan | None:
                 approval=text(entry, "approval"),
             )
             for verb in VERBS
-            for entry in mappings(lists, verb)
+            for entry in mappings(document, verb)
             if "arn" in entry
+        },
+        rescues={
+            str(entry["arn"]): words
+            for entry in mappings(document, "rescues")
+            if "arn" in entry and (words := text(entry, "text")) is not None
         },
     )

@@ -24,6 +24,7 @@ from backup_console_app.evidence import NoSuchEvidenceError, evidence_file
 from backup_console_app.findings import latest_watched, report_names, watched
 from backup_console_app.history import charts
 from backup_console_app.jobs import DAYS, WantedJobs, jobs
+from backup_console_app.kept import latest_cleanup
 from backup_console_app.overview import overview
 from backup_console_app.points import Wanted, points
 from backup_console_app.rendering import STATIC, Look, asset, render
@@ -239,7 +240,14 @@ def _jobs(world: World, look: Look, request: Request) -> Response:
 def _findings(world: World, look: Look, request: Request) -> Response:
     names = report_names(world)
     name = _text(request, "report") or (names[0] if names else "")
-    return _html("findings.html", look, tab="findings", names=names, found=watched(world, name) if name else None)
+    return _html(
+        "findings.html",
+        look,
+        tab="findings",
+        cleanup=attempt(lambda: latest_cleanup(world)),
+        names=names,
+        found=watched(world, name) if name else None,
+    )
 
 
 def _evidence(world: World, look: Look, table: str, drill: str, name: str) -> Response:

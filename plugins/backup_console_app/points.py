@@ -13,14 +13,17 @@ from typing import Any, Final
 from backup_console_app.drills import Verdict, point_verdict
 from backup_console_app.kept import Decision, Plan, latest_plan
 from backup_console_app.paging import Page, cut
-from backup_console_app.troubles import Known, attempt
+from backup_console_app.troubles import Known, Trouble, attempt
 from backup_console_app.world import World
 from backup_flows.protection import ProtectedTable
 
 POINTS_A_PAGE: Final = 50
 MAX_POINTS: Final = 50_000
+A_CALL: Final = 1000
+"""Recovery points that AWS lists at a time."""
 LISTED: Final = 60.0
-"""Seconds for which a listing is kept: a large one takes some."""
+LISTED_LARGE: Final = 300.0
+"""Seconds for which a listing is kept, the longer ones of more than one call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +48,17 @@ class Listing:
 
     Attributes:
         cut_off: whether there are more than are listed.
+        listed_at: when it was.
     """
 
     points: Sequence[Point]
     cut_off: bool
+    listed_at: dt.datetime
+
+    @property
+    def good_for(self) -> float:
+        """Seconds for which it is kept."""
+        return LISTED if len(self.points) <= A_CALL else LISTED_LARGE
 
 
 @dataclass(frozen=True)
@@ -93,11 +103,13 @@ class Shown:
 
     Attributes:
         verdict: the one that holds; None where it was never proven.
+        rescue: what keeps AWS from deleting it before it was proven.
     """
 
     point: Point
     verdict: Known[Verdict | None]
     decision: Decision | None
+    rescue: str | None = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +118,9 @@ class Points:
 
     page: Page[Shown]
     plan: Plan | None
+    plan_trouble: Trouble | None
     cut_off: bool
+    listed_at: dt.datetime
     all: int
     statuses: Sequence[str]
     vaults: Sequence[str]
@@ -122,9 +136,11 @@ def all_points(world: World, table_arn: str) -> Listing:
     def ask() -> Listing:
         found = [point for vault in _vaults(world) for point in _in(world, vault, table_arn)]
         found.sort(key=lambda point: (point.created_at, point.arn), reverse=True)
-        return Listing(found[:MAX_POINTS], len(found) > MAX_POINTS)
+        return Listing(found[:MAX_POINTS], len(found) > MAX_POINTS, world.now)
 
-    return world.kept(("points", table_arn), ask, seconds=LISTED, weigh=lambda listing: len(listing.points))
+    return world.kept(
+        ("points", table_arn), ask, seconds=lambda listing: listing.good_for, weigh=lambda listing: len(listing.points)
+    )
 
 
 def _vaults(world: World) -> list[str]:
@@ -151,7 +167,7 @@ def _in(world: World, vault: str, table_arn: str) -> list[Point]:
     pages = (
         world.clients("backup")
         .get_paginator("list_recovery_points_by_backup_vault")
-        .paginate(BackupVaultName=vault, ByResourceArn=table_arn, PaginationConfig={"PageSize": 1000})
+        .paginate(BackupVaultName=vault, ByResourceArn=table_arn, PaginationConfig={"PageSize": A_CALL})
     )
     found: list[Point] = []
     for answer in pages:
@@ -175,20 +191,23 @@ def _point(entry: Mapping[str, Any], vault: str) -> Point:
 def points(world: World, table: ProtectedTable, wanted: Wanted, *, page: int = 1) -> Points:
     """Gather one page of a table's recovery points."""
     listing = all_points(world, table.arn)
-    plan = attempt(lambda: latest_plan(world)).value
-    decisions = plan.decisions if plan is not None else {}
+    known = attempt(lambda: latest_plan(world))
+    plan = known.value
+    decisions, rescues = (plan.decisions, plan.rescues) if plan is not None else ({}, {})
     fitting = [point for point in listing.points if wanted.fits(point, decisions.get(point.arn))]
     shown = cut(fitting, page, POINTS_A_PAGE)
     verdicts = world.each(lambda point: attempt(lambda: point_verdict(world, table.name, point.arn)), shown.entries)
     return Points(
         page=shown.of(
             [
-                Shown(point, verdict, decisions.get(point.arn))
+                Shown(point, verdict, decisions.get(point.arn), rescues.get(point.arn))
                 for point, verdict in zip(shown.entries, verdicts, strict=True)
             ]
         ),
         plan=plan,
+        plan_trouble=known.trouble,
         cut_off=listing.cut_off,
+        listed_at=listing.listed_at,
         all=len(listing.points),
         statuses=sorted({point.status for point in listing.points}),
         vaults=sorted({point.vault for point in listing.points}),

@@ -53,3 +53,11 @@ def moment(document: Any, *path: str) -> dt.datetime | None:
     except ValueError:
         return None
     return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=dt.UTC)
+
+
+def counts(document: Any, *path: str) -> dict[str, int]:
+    """Return the whole numbers of a mapping, by name."""
+    found = at(document, *path)
+    return (
+        {str(name): value for name, value in found.items() if type(value) is int} if isinstance(found, Mapping) else {}
+    )

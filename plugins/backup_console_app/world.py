@@ -94,7 +94,7 @@ class World:
         what: Sequence[Any],
         make: Callable[[], T],
         *,
-        seconds: float = FRESH,
+        seconds: float | Callable[[T], float] = FRESH,
         weigh: Callable[[T], int] | None = None,
     ) -> T:
         """Return what the cache has, or make it."""

@@ -41,6 +41,15 @@ def test_an_answer_is_kept_for_its_seconds(clock):
     assert cache.get("a", 10, make) == 2
 
 
+def test_an_answer_can_tell_how_long_it_is_good(clock):
+    cache, make = Cache(clock), counter()
+    assert cache.get("a", lambda answer: answer * 10, make) == 1
+    clock.now = 10
+    assert cache.get("a", lambda answer: answer * 10, make) == 2
+    clock.now = 29
+    assert cache.get("a", lambda answer: answer * 10, make) == 2
+
+
 def test_nothing_is_kept_for_no_time(clock):
     cache, make = Cache(clock), counter()
     assert [cache.get("a", 0, make), cache.get("a", 0, make)] == [1, 2]

@@ -132,6 +132,20 @@ def test_ten_thousand_points_are_listed_once_and_cut_into_pages(account, many):
     assert many.calls == 11
 
 
+def test_a_large_listing_is_kept_longer_than_a_small_one(account, arn, many):
+    all_points(account.world(), arn)
+    account.seconds += 299
+    all_points(account.world(), arn)
+    assert many.calls == 11
+    del many.points[1000:]
+    account.seconds += 1
+    all_points(account.world(), arn)
+    assert many.calls == 13
+    account.seconds += 60
+    all_points(account.world(), arn)
+    assert many.calls == 15
+
+
 def test_ten_thousand_points_are_filtered_before_they_are_cut(account, many):
     day = account.world().now.date() - dt.timedelta(days=200)
     found = shown(account, since=day, until=day)
