@@ -11,6 +11,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
+from aws_backup.tables import table_status
 from backup_flows.as_of import utcnow
 from backup_flows.aws import client, server_time
 from backup_flows.lease import LeaseStore, jittered
@@ -176,3 +177,55 @@ class RecoveryPointsGoneTrigger(BaseTrigger):
                 yield TriggerEvent({"left": left})
                 return
             await asyncio.sleep(self.poll_seconds)
+
+
+class TablesReadyTrigger(BaseTrigger):
+    """Fire when tables that are being restored are ACTIVE, or when one of them is gone.
+
+    :param tables: their names.
+    :param poll_seconds: time between looks.
+    """
+
+    def __init__(
+        self,
+        *,
+        tables: list[str],
+        aws_conn_id: str,
+        region_name: str | None = None,
+        poll_seconds: float = 20.0,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.tables = tables
+        self.aws_conn_id = aws_conn_id
+        self.region_name = region_name
+        self.poll_seconds = poll_seconds
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return (
+            "backup_flows.triggers.TablesReadyTrigger",
+            {
+                "tables": self.tables,
+                "aws_conn_id": self.aws_conn_id,
+                "region_name": self.region_name,
+                "poll_seconds": self.poll_seconds,
+            },
+        )
+
+    def _look(self) -> dict[str, Any] | None:
+        """Return the event, if there is something to tell."""
+        dynamodb = client("dynamodb", aws_conn_id=self.aws_conn_id, region_name=self.region_name)
+        for table in self.tables:
+            status = table_status(dynamodb, table)
+            if status is None:
+                return {"status": "lost", "table": table}
+            if status != "ACTIVE":
+                return None
+        return {"status": "success"}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        while True:
+            event = await sync_to_async(self._look)()
+            if event is not None:
+                yield TriggerEvent(event)
+                return
+            await asyncio.sleep(jittered(self.poll_seconds))

@@ -1,0 +1,195 @@
+"""The operator that binds something to a recovery point that nothing is bound to, so that it can be proven."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from airflow.sdk import BaseOperator
+
+from aws_backup.hooks.backup import BackupHook
+from backup_flows import fingerprints
+from backup_flows.aws import AWS_CONN_ID, client, server_time
+from backup_flows.brackets import (
+    BY_BRACKETS,
+    Around,
+    Job,
+    bind_brackets,
+    bind_records,
+    drop_brackets,
+    restores_started,
+    start_restores,
+    tables_ready,
+    window_of,
+)
+from backup_flows.defaults import RESTORE_LIMIT, SCAN_LIMIT
+from backup_flows.drills.errors import NothingBoundError
+from backup_flows.failures import tell_failure
+from backup_flows.project_files import project_file
+from backup_flows.protected_tables import rule_of
+from backup_flows.protection_file import PROTECTION_FILE, load_protection
+from backup_flows.protection_proof import ProofSettings
+from backup_flows.triggers import AwsClockTrigger, TablesReadyTrigger
+from dynamodb_bulk.errors import TableMissingError
+from restore_proof.verdict import Depth
+
+SHALLOW: Final = (Depth.CANARY, Depth.SCHEMA)
+LIMIT: Final = RESTORE_LIMIT + SCAN_LIMIT
+
+
+class BracketTableLostError(RuntimeError):
+    """A table that was being restored to bracket a backup is not there any more; the message names it."""
+
+
+class BindByBracketsOperator(BaseOperator):
+    """Return what is bound to a recovery point; where nothing is, find out what it must hold, and bind that.
+
+    Waits are deferred: until AWS can restore the later of the two moments, and until both tables are there. A retry
+    goes on with the tables that an earlier try restored. They are dropped when they have been read, and when the last
+    try failed.
+
+    :param order: ``bucket``, ``as_of``, ``run`` (as tags name it) and ``run_key``, as drills have them. (templated)
+    :param chosen: the recovery point: ``recovery_point_arn``, ``table``, ``table_arn`` and ``vault``. (templated)
+    :param max_rcu: read capacity units a second for each table that is read; no limit if empty. (templated)
+    :param poke_interval: seconds between looks at the tables.
+    :return: the binding (:class:`backup_flows.fingerprints.Binding` as a dict).
+    """
+
+    template_fields: Sequence[str] = ("order", "chosen", "max_rcu")
+    ui_color = "#e8f0e4"
+
+    def __init__(
+        self,
+        *,
+        order: Any,
+        chosen: Any,
+        max_rcu: float | str | None = None,
+        aws_conn_id: str = AWS_CONN_ID,
+        region_name: str | None = None,
+        poke_interval: float = 20.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.order = order
+        self.chosen = chosen
+        self.max_rcu = max_rcu
+        self.aws_conn_id = aws_conn_id
+        self.region_name = region_name
+        self.poke_interval = poke_interval
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        with tell_failure(context):
+            standing = fingerprints.find_binding(
+                self._client("s3"),
+                self.order["bucket"],
+                self.chosen["table"],
+                self.chosen["recovery_point_arn"],
+            )
+            if standing is not None and standing.bound_by != BY_BRACKETS:
+                return standing.as_dict()
+            around, job = self._around(context), self._job()
+            if standing is not None:
+                # An earlier try of this task may have been lost between binding and dropping.
+                drop_brackets(around, job)
+                return standing.as_dict()
+            try:
+                if around.proof.depth in SHALLOW:
+                    why = f"protection.yaml asks for depth {around.proof.depth}, which needs no more"
+                    return bind_records(around, job, why).as_dict()
+                return self._bracket(around, job, context)
+            except TableMissingError as error:
+                raise NothingBoundError(
+                    f"nothing is bound to recovery point {job.recovery_point_arn}, and {job.table} is not there any "
+                    f"more to tell what it must hold ({error}) Back tables up by table_backup, which keeps that."
+                ) from error
+
+    def go_on(self, context: Any, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Resume after the later moment has come into reach, or the tables are there."""
+        if event and event.get("status") == "lost":
+            with tell_failure(context):
+                raise BracketTableLostError(
+                    f"{event['table']}, restored to bracket a backup, is gone: somebody dropped it. Clear this task."
+                )
+        return self.execute(context)
+
+    def _bracket(self, around: Around, job: Job, context: Any) -> dict[str, Any]:
+        if not restores_started(around, job):
+            window = window_of(around.dynamodb, job)
+            if window.why_not is not None:
+                self.log.warning("%s can't be bracketed: %s", job.recovery_point_arn, window.why_not)
+                return bind_records(around, job, window.why_not).as_dict()
+            if window.opens_in:
+                self.log.info("%s can't be restored to %s yet", job.table, job.moments["after"])
+                until = around.clock() + window.opens_in + dt.timedelta(seconds=1)
+                self._wait(
+                    AwsClockTrigger(until=until.isoformat(), aws_conn_id=self.aws_conn_id, region_name=self.region_name)
+                )
+        tables = start_restores(around, job)
+        if not tables_ready(around.dynamodb, tables):
+            self._wait(
+                TablesReadyTrigger(
+                    tables=tables,
+                    aws_conn_id=self.aws_conn_id,
+                    region_name=self.region_name,
+                    poll_seconds=self.poke_interval,
+                )
+            )
+        try:
+            binding = bind_brackets(around, job)
+        except Exception:
+            ti = context["ti"]
+            if ti.try_number > ti.max_tries:
+                drop_brackets(around, job)
+            raise
+        drop_brackets(around, job)
+        if binding.drifting:
+            self.log.warning("%s was written to around its backup: the recovery point is drifting", job.table)
+        return binding.as_dict()
+
+    def _wait(self, trigger: Any) -> None:
+        self.defer(trigger=trigger, method_name="go_on", timeout=LIMIT)
+
+    def _job(self) -> Job:
+        hook = BackupHook(aws_conn_id=self.aws_conn_id, region_name=self.region_name)
+        described = hook.get_recovery_point(self.chosen["vault"], self.chosen["recovery_point_arn"])
+        return Job.of(self.chosen, described)
+
+    def _around(self, context: Any) -> Around:
+        dag_run, sts = context["dag_run"], self._client("sts")
+        return Around(
+            dynamodb=self._client("dynamodb"),
+            s3=self._client("s3"),
+            scaling=self._client("application-autoscaling"),
+            bucket=self.order["bucket"],
+            proof=self._proof(),
+            run=self.order["run"],
+            name=f"{dag_run.dag_id}/{dag_run.run_id}/{self.order['run_key']}",
+            as_of=self.order["as_of"],
+            dag_id=dag_run.dag_id,
+            run_id=dag_run.run_id,
+            max_rcu=float(self.max_rcu) if self.max_rcu not in (None, "", "None") else None,
+            clock=lambda: server_time(sts),
+        )
+
+    def _proof(self) -> ProofSettings:
+        protection = load_protection(project_file(PROTECTION_FILE))
+        try:
+            rule = rule_of(self._client, protection, self.chosen["table_arn"])
+        except self._client("dynamodb").exceptions.ResourceNotFoundException:
+            rule = None
+        return rule.proof if rule is not None else ProofSettings()
+
+    def _client(self, service: str) -> Any:
+        return client(service, aws_conn_id=self.aws_conn_id, region_name=self.region_name)
+
+
+def bind_by_brackets(resources: Any, chosen: Any, *, task_id: str = "bind", **kwargs: Any) -> Any:
+    """Wire the binding of a recovery point that may have none.
+
+    :param resources: the ``order`` of :class:`BindByBracketsOperator`.
+    :param chosen: the recovery point.
+    :return: the binding.
+    """
+    values: Mapping[str, Any] = {"max_rcu": "{{ params.max_rcu }}", "execution_timeout": SCAN_LIMIT, **kwargs}
+    return BindByBracketsOperator(task_id=task_id, order=resources, chosen=chosen, **values).output

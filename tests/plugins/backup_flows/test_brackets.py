@@ -1,0 +1,433 @@
+"""Recovery points that nobody fingerprinted are proven by two point-in-time restores around their backup."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import TaskDeferred
+
+from aws_backup.exceptions import RestoreTargetExistsError
+from backup_flows import bracket_tasks
+from backup_flows.bracket_tasks import BindByBracketsOperator, BracketTableLostError, bind_by_brackets
+from backup_flows.brackets import Job, window_of
+from backup_flows.drills.errors import NothingBoundError
+from backup_flows.fingerprints import Binding, find_binding
+from backup_flows.keys import restore_record_key
+from backup_flows.project_files import project_file
+from backup_flows.recovery_points import take_before
+from backup_flows.triggers import AwsClockTrigger, TablesReadyTrigger
+from recovery_retention.names import parse_restored_name
+from restore_proof.verdict import Result
+
+pytestmark = pytest.mark.component
+
+PROTECTED = "version: 1\ntables:\n  - {{name: orders, tier: daily, proof: {{depth: {depth}, sample_items: 20}}}}\n"
+
+
+@pytest.fixture
+def protect(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Let ``protection.yaml`` ask for a depth."""
+
+    def write(depth: str) -> None:
+        path = tmp_path / "protection.yaml"
+        path.write_text(PROTECTED.format(depth=depth), encoding="utf-8")
+        monkeypatch.setattr(
+            bracket_tasks, "project_file", lambda name: path if name.endswith("protection.yaml") else project_file(name)
+        )
+
+    write("full")
+    return write
+
+
+@pytest.fixture
+def recovery(flow, protect):
+    """The table with items and point-in-time recovery on, for an hour now."""
+    for n in range(12):
+        flow.put(f"o-{n:02}", product="Salmon, wild", amount={"N": str(100 + n)})
+    switch(flow, on=True)
+    flow.wait(3600)
+    return flow
+
+
+def switch(flow, *, on: bool) -> None:
+    flow.dynamodb.update_continuous_backups(
+        TableName="orders", PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": on}
+    )
+
+
+def plan_made(flow, *, during=None) -> dict[str, Any]:
+    """Back the table up as a plan does: nobody takes fingerprints. Return the recovery point as drills choose it."""
+    started = flow.backup.start_backup_job(
+        BackupVaultName=flow.resources["vault"],
+        ResourceArn=flow.resources["table_arn"],
+        IamRoleArn=flow.resources["role_arn"],
+    )
+    if during is not None:
+        during()
+    flow.wait()
+    described = flow.backup.describe_backup_job(BackupJobId=started["BackupJobId"])
+    return {
+        "recovery_point_arn": described["RecoveryPointArn"],
+        "table": "orders",
+        "table_arn": flow.resources["table_arn"],
+        "vault": flow.resources["vault"],
+    }
+
+
+class Binder:
+    """The operator, and what Airflow does for it."""
+
+    def __init__(self, flow, chosen: dict[str, Any], context: dict[str, Any]) -> None:
+        self.flow, self.chosen, self.context = flow, chosen, context
+        self.order = {**flow.resources, "run": "restore_drill-manual__1"}
+        self.waits: list[Any] = []
+
+    def operator(self) -> BindByBracketsOperator:
+        return BindByBracketsOperator(task_id="bind", order=self.order, chosen=self.chosen, max_rcu="None")
+
+    def step(self, event: dict[str, Any] | None = None) -> Binding | Any:
+        """Run the operator until it ends or defers; return the binding or the trigger."""
+        try:
+            operator = self.operator()
+            answer = operator.execute(self.context) if event is None else operator.go_on(self.context, event)
+        except TaskDeferred as deferred:
+            self.waits.append(deferred.trigger)
+            return deferred.trigger
+        return Binding.from_dict(answer)
+
+    def bind(self) -> Binding:
+        """Run the operator to its end; time passes as its triggers wait for."""
+        found = self.step()
+        for _ in range(6):
+            if isinstance(found, Binding):
+                return found
+            if isinstance(found, AwsClockTrigger):
+                self.flow.wait((dt.datetime.fromisoformat(found.until) - self.flow.now()).total_seconds())
+                found = self.step({"status": "success"})
+            else:
+                self.flow.wait(61)
+                found = self.step(found._look())
+        raise AssertionError("The operator waits for ever.")
+
+
+@pytest.fixture
+def binder(flow, new_context):
+    def make(chosen: dict[str, Any], **run: Any) -> Binder:
+        return Binder(flow, chosen, new_context(run={"dag_id": "restore_drill", **run}))
+
+    return make
+
+
+def copies(flow) -> list[str]:
+    return [name for name in flow.tables() if parse_restored_name(name)]
+
+
+def test_a_plans_recovery_point_of_a_quiet_table_is_proven_in_full(recovery, binder):
+    flow = recovery
+    chosen = plan_made(flow)
+    work = binder(chosen)
+    binding = work.bind()
+    assert (binding.depth, binding.drifting, binding.bound_by) == ("full", False, "brackets")
+    # It waited until AWS could restore the later moment, and then for the tables.
+    assert [type(trigger) for trigger in work.waits] == [AwsClockTrigger, TablesReadyTrigger]
+    assert copies(flow) == []
+    verdict = flow.prove(binding, *flow.restore(binding))
+    assert verdict.proof.label == "PROVEN"
+    assert verdict.counts["compared"] == 12
+    assert "two point-in-time restores" in " ".join(verdict.reasons)
+    assert find_binding(flow.s3, flow.bucket, "orders", chosen["recovery_point_arn"]) == binding
+
+
+def test_the_brackets_stand_two_minutes_off(recovery, binder):
+    flow = recovery
+    before = flow.now()
+    chosen = plan_made(flow)
+    work = binder(chosen)
+    binding = work.bind()
+    taken = [dt.datetime.fromisoformat(side.taken_at) for side in (binding.before, binding.after)]
+    minutes = dt.timedelta(minutes=2)
+    assert taken[0] <= before - minutes
+    assert before - minutes - taken[0] < dt.timedelta(seconds=5)
+    assert before + dt.timedelta(seconds=60) + minutes <= taken[1] < before + dt.timedelta(seconds=70) + minutes
+
+
+def test_a_table_that_was_written_to_around_its_backup_is_proven_as_drifting(recovery, binder):
+    flow = recovery
+    chosen = plan_made(flow, during=lambda: flow.put("o-03", product="changed"))
+    flow.wait(600)
+    # What was written later is of no account.
+    flow.put("o-05", product="changed much later")
+    binding = binder(chosen).bind()
+    assert binding.drifting
+    plan, job = flow.restore(binding)
+    verdict = flow.prove(binding, plan, job)
+    assert verdict.proof.label == "PROVEN_DRIFTING"
+    assert verdict.counts["changed_between"] == 1
+    flow.remove("o-05", table=plan["target_table"])
+    assert flow.prove(binding, plan, job, drill_id="second").result is Result.FAILED
+
+
+def test_damage_is_found_by_brackets_too(recovery, binder):
+    flow = recovery
+    chosen = plan_made(flow)
+    binding = binder(chosen).bind()
+    plan, job = flow.restore(binding)
+    flow.put("o-03", table=plan["target_table"], product="Salmon, farmed")
+    verdict = flow.prove(binding, plan, job)
+    assert (verdict.proof.label, verdict.counts["changed"]) == ("FAILED", 1)
+
+
+def test_brackets_of_a_sample_compare_the_sample(recovery, binder, protect):
+    flow = recovery
+    for n in range(100, 300):
+        flow.put(f"o-{n}", product="Salmon")
+    flow.wait(3600)
+    protect("sampled")
+    chosen = plan_made(flow)
+    binding = binder(chosen).bind()
+    assert (binding.depth, binding.bound_by) == ("sampled", "brackets")
+    verdict = flow.prove(binding, *flow.restore(binding))
+    assert verdict.proof.label == "PROVEN@sampled"
+    assert 20 <= verdict.counts["compared"] < 45
+
+
+@pytest.mark.parametrize(
+    ("arrange", "why"),
+    [
+        (lambda flow: switch(flow, on=False), "point-in-time recovery of orders is off"),
+        (lambda flow: (switch(flow, on=False), switch(flow, on=True)), "reaches back to"),
+    ],
+    ids=["off", "switched on after the backup"],
+)
+def test_without_a_window_it_is_the_schema_alone_and_the_verdict_says_why(recovery, binder, arrange, why: str):
+    flow = recovery
+    chosen = plan_made(flow)
+    arrange(flow)
+    binding = binder(chosen).bind()
+    assert (binding.depth, binding.bound_by) == ("schema", "records")
+    verdict = flow.prove(binding, *flow.restore(binding))
+    assert verdict.proof.label == "PROVEN@schema"
+    assert why in " ".join(verdict.reasons)
+    assert "depth schema only" in " ".join(verdict.reasons)
+
+
+def test_settings_that_were_read_late_raise_no_alarm(recovery, binder):
+    """An index that was made after the backup can't come back from it."""
+    flow = recovery
+    chosen = plan_made(flow)
+    flow.dynamodb.update_table(
+        TableName="orders",
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("order_id", "item_id", "p")],
+        GlobalSecondaryIndexUpdates=[
+            {
+                "Create": {
+                    "IndexName": "by_p",
+                    "KeySchema": [{"AttributeName": "p", "KeyType": "HASH"}],
+                    "Projection": {"ProjectionType": "ALL"},
+                }
+            }
+        ],
+    )
+    binding = binder(chosen).bind()
+    assert flow.prove(binding, *flow.restore(binding)).proof.label == "PROVEN"
+
+
+def test_canaries_of_earlier_backups_are_demanded_from_a_plans(recovery, binder, protect, new_context):
+    flow = recovery
+    protect("canary")
+    flow.resources["proof"] = {"depth": "canary", "canaries": 3}
+    take_before(flow.resources, new_context(run={"run_id": "manual__canaries"}))
+    flow.wait(3600)
+    chosen = plan_made(flow)
+    binding = binder(chosen).bind()
+    assert (binding.depth, binding.bound_by) == ("canary", "records")
+    plan, job = flow.restore(binding)
+    verdict = flow.prove(binding, plan, job)
+    assert (verdict.proof.label, verdict.counts["compared"]) == ("PROVEN@canary", 3)
+    flow.dynamodb.delete_item(
+        TableName=plan["target_table"],
+        Key={"order_id": {"S": "backup-canary-001"}, "item_id": {"S": "backup-canary-001"}},
+    )
+    assert flow.prove(binding, plan, job, drill_id="second").proof.label == "FAILED@canary"
+
+
+def test_canaries_that_were_not_there_yet_are_not_demanded(recovery, binder, protect, new_context):
+    flow = recovery
+    protect("canary")
+    chosen = plan_made(flow)
+    flow.wait(3600)
+    flow.resources["proof"] = {"depth": "canary", "canaries": 3}
+    take_before(flow.resources, new_context(run={"run_id": "manual__canaries"}))
+    assert binder(chosen).bind().depth == "schema"
+
+
+def test_what_is_bound_already_is_returned_and_nothing_is_restored(recovery, binder):
+    flow = recovery
+    binding = flow.back_up()
+    chosen = {
+        "recovery_point_arn": binding.recovery_point_arn,
+        "table": "orders",
+        "table_arn": flow.resources["table_arn"],
+        "vault": flow.resources["vault"],
+    }
+    work = binder(chosen)
+    assert work.step() == binding
+    assert work.waits == []
+
+
+class TestBadDays:
+    @pytest.fixture
+    def chosen(self, recovery):
+        chosen = plan_made(recovery)
+        recovery.wait(3600)
+        return chosen
+
+    def test_a_retry_goes_on_with_the_tables_of_the_first_try(self, flow, binder, chosen):
+        work = binder(chosen)
+        trigger = work.step()
+        tables = copies(flow)
+        assert sorted(trigger.tables) == sorted(tables)
+        assert len(tables) == 2
+        # The worker died; Airflow runs the task again. Recovery was even switched off meanwhile.
+        switch(flow, on=False)
+        again = work.step()
+        assert again.tables == trigger.tables
+        assert copies(flow) == tables
+        flow.wait(61)
+        binding = work.step({"status": "success"})
+        assert binding.depth == "full"
+        assert copies(flow) == []
+
+    def test_one_table_made_and_the_other_not(self, flow, binder, chosen, monkeypatch):
+        work = binder(chosen)
+        real, calls = flow.dynamodb.restore_table_to_point_in_time, []
+
+        def once(**request: Any) -> Any:
+            calls.append(request["TargetTableName"])
+            if len(calls) == 2:
+                raise RuntimeError("killed")
+            return real(**request)
+
+        monkeypatch.setattr(flow.dynamodb, "restore_table_to_point_in_time", once)
+        with pytest.raises(RuntimeError):
+            work.step()
+        assert len(copies(flow)) == 1
+        assert work.bind().depth == "full"
+        assert len(set(calls)) == 2
+        assert copies(flow) == []
+
+    def test_a_table_that_vanished_is_named_and_restored_anew_by_the_retry(self, flow, binder, chosen):
+        work = binder(chosen)
+        trigger = work.step()
+        flow.wait(61)
+        flow.dynamodb.delete_table(TableName=trigger.tables[0])
+        flow.wait(60)
+        event = trigger._look()
+        assert event == {"status": "lost", "table": trigger.tables[0]}
+        with pytest.raises(BracketTableLostError, match=trigger.tables[0]):
+            work.step(event)
+        assert work.context["ti"].xcom_push.call_args.kwargs["value"]["type"] == "BracketTableLostError"
+        assert work.bind().depth == "full"
+
+    def test_the_last_try_leaves_no_table_behind(self, flow, binder, chosen, monkeypatch):
+        work = binder(chosen)
+        work.step()
+        flow.wait(61)
+
+        def crash(*_: Any, **__: Any) -> Any:
+            raise RuntimeError("no")
+
+        monkeypatch.setattr(bracket_tasks, "bind_brackets", crash)
+        work.context["ti"].try_number, work.context["ti"].max_tries = 1, 2
+        with pytest.raises(RuntimeError):
+            work.step({"status": "success"})
+        assert len(copies(flow)) == 2
+        work.context["ti"].try_number = 3
+        with pytest.raises(RuntimeError):
+            work.step({"status": "success"})
+        assert copies(flow) == []
+
+    def test_a_try_that_was_lost_after_binding_is_cleaned_up_by_the_next(self, flow, binder, chosen, monkeypatch):
+        work = binder(chosen)
+        work.step()
+        flow.wait(61)
+        with monkeypatch.context() as patch:
+            patch.setattr(bracket_tasks, "drop_brackets", lambda *_: None)
+            binding = work.step({"status": "success"})
+        assert len(copies(flow)) == 2
+        assert work.step() == binding
+        assert copies(flow) == []
+
+    def test_the_copies_are_tagged_as_ours_and_on_record(self, flow, binder, chosen, monkeypatch):
+        work = binder(chosen)
+        trigger = work.step()
+        for table in trigger.tables:
+            assert flow.document(restore_record_key(table))["run"] == "restore_drill-manual__1"
+        flow.wait(61)
+        monkeypatch.setattr(bracket_tasks, "drop_brackets", lambda *_: None)
+        work.step({"status": "success"})
+        assert {flow.tags(table)["run"] for table in trigger.tables} == {"restore_drill-manual__1"}
+
+    def test_a_table_of_that_name_that_is_somebody_elses_is_left_alone(self, flow, binder, chosen):
+        work = binder(chosen)
+        trigger = work.step()
+        for table in trigger.tables:
+            key = restore_record_key(table)
+            record = flow.document(key)
+            flow.s3.put_object(Bucket=flow.bucket, Key=key, Body=str({**record, "run": "other"}).replace("'", '"'))
+        with pytest.raises(RestoreTargetExistsError, match="other"):
+            work.step()
+
+    def test_two_runs_that_bind_one_point_get_one_binding(self, flow, binder, chosen):
+        first, second = binder(chosen), binder(chosen, run_id="manual__2")
+        second.order = {**second.order, "run": "restore_drill-manual__2"}
+        first.step()
+        second.step()
+        assert len(copies(flow)) == 4
+        flow.wait(61)
+        assert first.step({"status": "success"}) == second.step({"status": "success"})
+        assert copies(flow) == []
+
+    def test_a_table_that_is_gone_leaves_nothing_to_go_by(self, flow, binder, chosen):
+        flow.dynamodb.update_table(TableName="orders", DeletionProtectionEnabled=False)
+        flow.dynamodb.delete_table(TableName="orders")
+        flow.wait(60)
+        with pytest.raises(NothingBoundError, match="orders is not there any more"):
+            binder(chosen).step()
+
+
+def test_a_table_that_was_made_anew_cannot_be_bracketed(recovery):
+    flow = recovery
+    chosen = plan_made(flow)
+    described = flow.backup.describe_recovery_point(
+        BackupVaultName=chosen["vault"], RecoveryPointArn=chosen["recovery_point_arn"]
+    )
+    old = dt.timedelta(days=400)
+    job = Job.of(chosen, {**described, "CreationDate": described["CreationDate"] - old, "InitiationDate": None})
+    assert "was made at" in str(window_of(flow.dynamodb, job).why_not)
+
+
+def test_the_trigger_waits_for_both_tables(recovery, binder):
+    flow = recovery
+    chosen = plan_made(flow)
+    flow.wait(3600)
+    trigger = binder(chosen).step()
+    assert trigger._look() is None
+    name, values = trigger.serialize()
+    assert name == "backup_flows.triggers.TablesReadyTrigger"
+    flow.wait(61)
+
+    async def first() -> Any:
+        return await anext(type(trigger)(**values).run())
+
+    assert asyncio.run(first()).payload == {"status": "success"}
+
+
+def test_it_is_wired_with_the_runs_read_limit():
+    output = bind_by_brackets({"bucket": "b"}, {"table": "t"})
+    assert output.operator.max_rcu == "{{ params.max_rcu }}"
+    assert output.operator.task_id == "bind"
