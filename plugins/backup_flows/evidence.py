@@ -7,7 +7,7 @@ No Airflow import.
 from __future__ import annotations
 
 import datetime as dt
-import json
+import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,26 +15,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
-
+from backup_flows.chain import append, claim_folder
 from backup_flows.keys import drill_verdict_key, evidence_prefix, history_key, verdict_key
 from backup_flows.store import get_bytes, put_bytes
 from dynamodb_bulk.compare import Comparison
 from dynamodb_bulk.fingerprint import Fingerprint
-from restore_proof.evidence import DIFF_NAME, PACK_NAME, REPORT_NAME, Drill, make_evidence
+from restore_proof.evidence import DIFF_NAME, PACK_NAME, REPORT_NAME, Drill, Evidence, Link, make_evidence
 from restore_proof.history import Surroundings, make_record
 from restore_proof.settings import SettingsComparison
 from restore_proof.verdict import Verdict
 
 log = logging.getLogger(__name__)
 
-MAX_CHAIN_TRIES = 20
-"""Parallel drills of one table that may move the head of its chain before this one gives up."""
 VERSIONED = ("apache-airflow", "apache-airflow-providers-amazon", "boto3")
-
-
-class ChainContentionError(RuntimeError):
-    """The head of a table's chain of evidence moved under every attempt to append to it."""
 
 
 def versions() -> dict[str, str]:
@@ -56,6 +49,9 @@ def record_evidence(
 ) -> Verdict:
     """Write evidence pack, report, differences, history and verdict; append the pack to the table's chain.
 
+    A drill whose evidence is there already gets another folder: what the chain holds is never written over. An attempt
+    that dies anywhere in here is repaired by the next one.
+
     :param verdict: what the drill came to; its subject says what was restored, and for which date.
     :param drill: what was done.
     :param written_at: now (aware).
@@ -64,34 +60,32 @@ def record_evidence(
     :param settings: what came of comparing the settings, if that was done.
     :param diff: a local file of every difference, one line of JSON each.
     :return: the verdict as it is kept, with the report's address.
-    :raises ChainContentionError: other drills of the table won every race for the chain's head.
+    :raises backup_flows.chain.ChainContentionError: other drills of the table won every race for the chain's head.
     """
     subject = verdict.subject
-    prefix = evidence_prefix(subject.table_name, subject.as_of, drill.drill_id)
-    verdict = replace(verdict, evidence=f"s3://{bucket}/{prefix}{REPORT_NAME}")
+    folder, earlier = claim_folder(s3, bucket, evidence_prefix(subject.table_name, subject.as_of, drill.drill_id))
+    verdict = replace(verdict, evidence=f"s3://{bucket}/{folder}{REPORT_NAME}")
+    diff_sha256 = None
     if diff is not None:
-        s3.upload_file(str(diff), bucket, f"{prefix}{DIFF_NAME}")
-    head_key = f"evidence/{subject.table_name}/head.json"
-    for _ in range(MAX_CHAIN_TRIES):
-        head, condition = _read_head(s3, bucket, head_key)
-        evidence = make_evidence(
+        with diff.open("rb") as stream:
+            diff_sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        s3.upload_file(str(diff), bucket, f"{folder}{DIFF_NAME}")
+
+    def make(previous: Link | None) -> Evidence:
+        return make_evidence(
             verdict,
             drill,
             written_at=written_at,
             comparison=comparison,
             fingerprints=fingerprints,
             settings=settings,
-            previous_sha256=head.get("sha256"),
+            previous=previous,
+            earlier_attempts=earlier,
+            diff_sha256=diff_sha256,
         )
-        put_bytes(s3, bucket, f"{prefix}{PACK_NAME}", evidence.pack, content_type="application/json")
-        put_bytes(s3, bucket, f"{prefix}{REPORT_NAME}", evidence.report, content_type="text/html")
-        moved = {"count": int(head.get("count", 0)) + 1, "sha256": evidence.sha256, "pack": f"{prefix}{PACK_NAME}"}
-        if _move_head(s3, bucket, head_key, moved, condition):
-            break
-    else:
-        raise ChainContentionError(
-            f"s3://{bucket}/{head_key} changed under {MAX_CHAIN_TRIES} attempts to append to it; clear this task."
-        )
+
+    evidence = append(s3, bucket=bucket, table=subject.table_name, key=f"{folder}{PACK_NAME}", make=make)
+    put_bytes(s3, bucket, f"{folder}{REPORT_NAME}", evidence.report, content_type="text/html")
     # Before the verdict, which ends the drill: one that is lost in between is recorded anew, by the same names.
     record = make_record(verdict, drill, Surroundings())
     key = history_key(subject.table_name, subject.as_of, drill.drill_id)
@@ -123,30 +117,3 @@ def read_verdict(s3: Any, bucket: str, key: str) -> Verdict | None:
     """Return a recorded verdict (:func:`backup_flows.keys.verdict_key`), or None if there is none."""
     content = get_bytes(s3, bucket, key)
     return Verdict.from_json(content) if content is not None else None
-
-
-def _read_head(s3: Any, bucket: str, key: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the head of the chain, and the condition under which it may be replaced."""
-    try:
-        answer = s3.get_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
-            return {}, {"IfNoneMatch": "*"}
-        raise
-    return json.loads(answer["Body"].read()), {"IfMatch": answer["ETag"]}
-
-
-def _move_head(s3: Any, bucket: str, key: str, head: dict[str, Any], condition: dict[str, str]) -> bool:
-    try:
-        s3.put_object(
-            Bucket=bucket,
-            Key=key,
-            Body=json.dumps(head, sort_keys=True).encode(),
-            ContentType="application/json",
-            **condition,
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] in {"PreconditionFailed", "ConditionalRequestConflict", "412"}:
-            return False
-        raise
-    return True

@@ -4,9 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from restore_proof import cli_history
+from restore_proof import cli_history, cli_verify_chain
 
-_COMMANDS = (cli_history,)
+_COMMANDS = (cli_verify_chain, cli_history)
 
 
 def make_parser() -> argparse.ArgumentParser:

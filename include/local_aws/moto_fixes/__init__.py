@@ -3,6 +3,7 @@
 from local_aws.moto_fixes import (
     batch_write,
     caller_identity,
+    conditional_put,
     copy_on_write,
     item_size,
     locking,
@@ -32,6 +33,7 @@ def install() -> None:
         copy_on_write,
         reads,
         batch_write,
+        conditional_put,
         table_status,
         table_times,
         table_features,

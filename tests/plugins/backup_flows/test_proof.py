@@ -9,15 +9,15 @@ from typing import Any
 
 import jsonschema
 import pytest
-from botocore.exceptions import ClientError
 
 from aws_backup.summaries import summarise_restore_job
-from backup_flows import evidence, proof
-from backup_flows.evidence import ChainContentionError, read_verdict
+from backup_flows.evidence import read_verdict
 from backup_flows.keys import drill_verdict_key, verdict_key
 from backup_flows.proof import summary
 from recovery_retention.names import restored_table_name
-from restore_proof.evidence import first_broken_link, pack_schema, pack_sha256, read_pack
+from restore_proof.chain import verify_chain
+from restore_proof.chain_sources import BucketSource
+from restore_proof.evidence import pack_schema, pack_sha256, read_pack
 from restore_proof.verdict import RestoreNotProvenError, Result
 
 EVIDENCE = "evidence/orders/2026-11-01-0a1b2c3d/"
@@ -228,76 +228,33 @@ def test_drills_of_one_table_are_chained(flow, restored):
     for drill in drills:
         flow.prove(binding, plan, job, drill_id=drill)
     packs = [flow.read(f"evidence/orders/2026-11-01-{drill}/pack.json") for drill in drills]
-    assert first_broken_link(packs) is None
-    assert read_pack(packs[0])["previous_sha256"] is None
+    assert [read_pack(pack)["position"] for pack in packs] == [1, 2, 3]
     assert read_pack(packs[1])["previous_sha256"] == pack_sha256(packs[0])
     assert flow.document(HEAD) == {
         "count": 3,
         "sha256": pack_sha256(packs[2]),
         "pack": "evidence/orders/2026-11-01-third/pack.json",
     }
+    assert verify_chain(BucketSource(flow.s3, flow.bucket, "orders"), "orders", diffs=True).is_whole
 
 
-class RacedS3:
-    """S3 where another drill moves the head of the chain right before each of the first ``times`` own moves."""
-
-    def __init__(self, s3: Any, rival: Callable[[int], None], times: int) -> None:
-        self.s3, self.rival, self.times, self.moves = s3, rival, times, 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.s3, name)
-
-    def put_object(self, **request: Any) -> Any:
-        if request["Key"] == HEAD:
-            self.moves += 1
-            if self.moves <= self.times:
-                self.rival(self.moves)
-        return self.s3.put_object(**request)
-
-
-def test_parallel_drills_do_not_fork_the_chain(flow, restored):
+def test_a_second_look_at_one_drill_leaves_the_first_ones_evidence_alone(flow, restored):
+    """Somebody clears the task `prove`: same run, same drill, another verdict."""
     binding, plan, job = restored
-
-    def rival(move: int) -> None:
-        flow.prove(binding, plan, job, drill_id=f"rival-{move}")
-
-    raced = RacedS3(flow.s3, rival, times=2)
-    proof.prove(flow.dynamodb, raced, flow.request(binding, plan, job), clock=flow.now)
-    packs = [flow.read(f"evidence/orders/2026-11-01-{drill}/pack.json") for drill in ("rival-1", "rival-2", "0a1b2c3d")]
-    assert raced.moves == 3
-    assert first_broken_link(packs) is None
-    assert (flow.document(HEAD)["count"], flow.document(HEAD)["sha256"]) == (3, pack_sha256(packs[2]))
-
-
-def test_a_head_that_never_rests_is_an_error_that_names_it(flow, restored):
-    binding, plan, job = restored
-    counts = iter(range(10**6))
-
-    def rival(_move: int) -> None:
-        flow.s3.put_object(Bucket=flow.bucket, Key=HEAD, Body=json.dumps({"count": next(counts)}).encode())
-
-    raced = RacedS3(flow.s3, rival, times=10**6)
-    with pytest.raises(ChainContentionError, match=HEAD):
-        proof.prove(flow.dynamodb, raced, flow.request(binding, plan, job), clock=flow.now)
-    assert raced.moves == evidence.MAX_CHAIN_TRIES
-
-
-def test_an_error_of_s3_is_not_taken_for_a_lost_race(flow, restored, monkeypatch):
-    binding, plan, job = restored
-
-    class Refusing(RacedS3):
-        def put_object(self, **request: Any) -> Any:
-            if request["Key"] == HEAD:
-                raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "PutObject")
-            return self.s3.put_object(**request)
-
-    with pytest.raises(ClientError, match="AccessDenied"):
-        proof.prove(
-            flow.dynamodb,
-            Refusing(flow.s3, lambda _: None, 0),
-            flow.request(binding, plan, job),
-            clock=flow.now,
-        )
+    first = flow.prove(binding, plan, job)
+    pack = flow.read(f"{EVIDENCE}pack.json")
+    remove(flow, plan["target_table"])
+    second = flow.prove(binding, plan, job)
+    assert flow.read(f"{EVIDENCE}pack.json") == pack
+    assert first.evidence == f"s3://{flow.bucket}/{EVIDENCE}report.html"
+    assert second.evidence == f"s3://{flow.bucket}/{EVIDENCE.removesuffix('/')}.2/report.html"
+    assert flow.document(drill_verdict_key("orders", binding.recovery_point_arn, "2026-11-01", "0a1b2c3d")) == (
+        second.to_dict()
+    )
+    assert read_pack(flow.read(f"{EVIDENCE.removesuffix('/')}.2/pack.json"))["earlier_attempts"] == [
+        f"{EVIDENCE}pack.json"
+    ]
+    assert verify_chain(BucketSource(flow.s3, flow.bucket, "orders"), "orders", diffs=True).is_whole
 
 
 def test_a_setting_that_aws_brings_back_and_that_came_back_otherwise_fails_the_proof(flow, restored):

@@ -21,13 +21,14 @@ from restore_proof.evidence import (
     Drill,
     Evidence,
     EvidenceFormatError,
+    Link,
     Phase,
-    first_broken_link,
     make_evidence,
     pack_schema,
     pack_sha256,
     read_pack,
 )
+from restore_proof.report import render_report
 from restore_proof.settings import DifferenceClass, SettingDifference, SettingsComparison
 from restore_proof.verdict import Depth, Result, Subject, Verdict, verdict_from_comparison
 
@@ -78,7 +79,10 @@ def subject(table: str = "orders") -> Subject:
     )
 
 
-def proven(previous_sha256: str | None = None, **changes: Any) -> Evidence:
+FIRST = Link("0" * 64, "evidence/orders/2026-11-02-0a1b2c3d/pack.json", 1)
+
+
+def proven(previous: Link | None = None, **changes: Any) -> Evidence:
     comparison, fingerprints = compared(["a", "b"], ["b", "a"])
     return make_evidence(
         verdict_from_comparison(comparison, subject(), decided_at=NOW),
@@ -87,7 +91,7 @@ def proven(previous_sha256: str | None = None, **changes: Any) -> Evidence:
         comparison=comparison,
         fingerprints=fingerprints,
         settings=SettingsComparison((), {}),
-        previous_sha256=previous_sha256,
+        previous=previous,
     )
 
 
@@ -104,7 +108,8 @@ def failed(count: int = 3, name: str = "k") -> Evidence:
         comparison=comparison,
         fingerprints=fingerprints,
         settings=settings,
-        previous_sha256="0" * 64,
+        previous=FIRST,
+        diff_sha256="1" * 64,
     )
 
 
@@ -153,6 +158,20 @@ class TestPack:
         digests = {name: each["digest"] for name, each in pack["fingerprints"].items()}
         assert len(set(digests.values())) == 1
         assert pack["comparison"]["compared"] == 2
+        assert (pack["position"], pack["previous_key"], pack["previous_sha256"]) == (1, None, None)
+
+    def test_it_tells_which_pack_it_follows(self) -> None:
+        pack = read_pack(failed().pack)
+        assert (pack["position"], pack["previous_key"], pack["previous_sha256"]) == (2, FIRST.key, FIRST.sha256)
+        assert pack["diff_sha256"] == "1" * 64
+
+    def test_the_cost_is_what_the_drill_says(self) -> None:
+        assert read_pack(proven().pack)["cost"] is None
+        cost = {"currency": "USD", "total": 0.42, "lines": [{"what": "restore", "amount": 1.5, "unit": "GB"}]}
+        evidence = proven(cost=cost)
+        pack = read_pack(evidence.pack)
+        jsonschema.validate(pack, pack_schema())
+        assert pack["cost"] == cost
 
     def test_the_same_drill_has_the_same_bytes(self) -> None:
         assert proven() == proven()
@@ -169,34 +188,28 @@ class TestPack:
         with pytest.raises(ValueError, match="time zone"):
             Phase("load", NOW.replace(tzinfo=None), NOW)
 
-    @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"format": "restore-evidence", "version": 2}'])
+    @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"format": "restore-evidence", "version": 3}'])
     def test_other_bytes_are_refused(self, data: bytes) -> None:
         with pytest.raises(EvidenceFormatError):
             read_pack(data)
 
 
-class TestChain:
-    def chain(self, length: int) -> list[bytes]:
-        packs: list[bytes] = []
-        for number in range(length):
-            previous = pack_sha256(packs[-1]) if packs else None
-            packs.append(proven(previous, drill_id=f"drill-{number}").pack)
-        return packs
+class TestEarlierVersions:
+    def first_version(self) -> dict[str, Any]:
+        """Return a pack as the first release wrote it."""
+        new = ("cost", "diff_sha256", "earlier_attempts", "position", "previous_key")
+        return {key: value for key, value in read_pack(failed().pack).items() if key not in new} | {"version": 1}
 
-    @pytest.mark.parametrize("length", [0, 1, 4])
-    def test_a_whole_one_has_no_broken_link(self, length: int) -> None:
-        assert first_broken_link(self.chain(length)) is None
+    def test_they_are_read_and_shown(self) -> None:
+        old = self.first_version()
+        assert read_pack(json.dumps(old).encode()) == old
+        assert "FAILED" in Page(render_report(old, "0" * 64).encode()).text
 
-    def test_a_changed_pack_breaks_it_behind_itself(self) -> None:
-        packs = self.chain(4)
-        packs[1] = packs[1].replace(b"drill-1", b"drill-7")
-        assert first_broken_link(packs) == 2
-
-    @pytest.mark.parametrize(("removed", "broken"), [(0, 0), (1, 1), (2, 2)])
-    def test_a_removed_pack_breaks_it(self, removed: int, broken: int) -> None:
-        packs = self.chain(4)
-        del packs[removed]
-        assert first_broken_link(packs) == broken
+    def test_they_have_a_schema_of_their_own(self) -> None:
+        jsonschema.Draft202012Validator.check_schema(pack_schema(1))
+        jsonschema.validate(self.first_version(), pack_schema(1))
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(self.first_version(), pack_schema())
 
 
 class Page(HTMLParser):
@@ -275,7 +288,7 @@ class TestPage:
             comparison=comparison,
             fingerprints=dict.fromkeys([EVIL], fingerprints["before"]),
             settings=settings,
-            previous_sha256=EVIL,
+            previous=Link(EVIL, EVIL, 1),
         )
         harmless, attacked = Page(proven().report), Page(evidence.report)
         assert attacked.open == []
