@@ -20,7 +20,7 @@ from run_local import failure_text
 from stack_environment import PROJECT
 from stack_process import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
 CLEANUP = "retention_cleanup"
 STACK = "orders-backup"

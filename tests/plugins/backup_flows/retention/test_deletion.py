@@ -1,0 +1,98 @@
+"""Right before a deletion everything is asked once more, and what speaks against it is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from airflow.sdk.execution_time.context import set_current_context
+
+from aws_backup.exceptions import RecoveryPointNotOursError
+from backup_flows.retention import tasks
+from backup_flows.retention.deletion import outcomes
+from restore_proof.verdict import Result
+
+
+@pytest.fixture
+def guard(shop) -> Callable[[str], str | None]:
+    """Plan the deletion of two of three points, then ask about one right before its deletion; the objection, if any."""
+    shop.policy("last: 1", "daily: 0", "weekly: 0", "monthly: 0", "floor: 1", "prove_first: false", "tags: [keep]")
+    shop.arns = shop.points()
+    shop.judge(shop.arns[2], Result.PROVEN)
+    context = shop.context()
+    planned = shop.call(tasks.plan_retention, context)
+    due = shop.call(tasks.due_deletions, context, planned)
+    assert [entry["recovery_point_arn"] for entry in due] == shop.arns[:2]
+
+    def ask(arn: str) -> str | None:
+        with set_current_context(context):
+            try:
+                assert tasks.guard_deletion(shop.describe(arn), shop.hook.get_recovery_point_tags(arn)) is True
+            except RecoveryPointNotOursError as error:
+                return error.reason
+        return None
+
+    return ask
+
+
+def test_where_nothing_changed_it_may_go(shop, guard):
+    assert guard(shop.arns[0]) is None
+
+
+def test_one_that_the_plan_does_not_name_may_not(shop, guard):
+    assert "does not name it" in str(guard(shop.arns[2]))
+
+
+def test_one_that_lost_our_tag_may_not(shop, guard):
+    shop.flow.backup.untag_resource(ResourceArn=shop.arns[0], TagKeyList=["managed-by"])
+    assert "this project's tag" in str(guard(shop.arns[0]))
+
+
+@pytest.mark.parametrize(("tag", "kept"), [({"keep": "audit"}, True), ({"kept": "no"}, False)])
+def test_one_that_somebody_tagged_to_be_kept_may_not(shop, guard, tag, kept):
+    shop.flow.backup.tag_resource(ResourceArn=shop.arns[0], Tags=tag)
+    assert ("tagged keep" in str(guard(shop.arns[0]))) is kept
+
+
+def test_one_that_a_restore_reads_may_not(shop, guard):
+    shop.start_restore(shop.arns[0])
+    assert "restore job" in str(guard(shop.arns[0]))
+    assert guard(shop.arns[1]) is None
+
+
+def test_one_whose_drill_is_not_over_may_not(shop, guard):
+    shop.start_restore(shop.arns[0])
+    shop.flow.wait()
+    shop.unfinished.add(("orders_backup_restore", "manual__1"))
+    assert "drill" in str(guard(shop.arns[0]))
+
+
+@pytest.mark.parametrize("result", [Result.PROVEN, Result.FAILED])
+def test_one_that_got_a_verdict_meanwhile_may_not(shop, guard, result):
+    shop.judge(shop.arns[0], result)
+    assert f"is {result} now" in str(guard(shop.arns[0]))
+
+
+def test_none_may_where_the_proven_one_that_was_to_stay_is_gone(shop, guard):
+    shop.flow.backup.delete_recovery_point(BackupVaultName="orders-vault", RecoveryPointArn=shop.arns[2])
+    shop.flow.wait()
+    assert "can't be restored any more" in str(guard(shop.arns[0]))
+
+
+def test_none_may_where_the_proven_one_turned_out_to_be_bad(shop, guard):
+    shop.judge(shop.arns[2], Result.FAILED)
+    assert "is not that any more" in str(guard(shop.arns[0]))
+
+
+def test_an_objection_is_on_record_and_told_by_the_receipt(shop, guard):
+    shop.judge(shop.arns[0], Result.PROVEN)
+    context = shop.context()
+    arguments = {"backup_vault_name": "orders-vault", "recovery_point_arn": shop.arns[0], "aws_conn_id": "aws_default"}
+    with pytest.raises(RecoveryPointNotOursError):
+        shop.delete(arguments, context)
+    files = tasks.files_of(context)
+    gone, left = outcomes(shop.hook, files.get("wanted.json"), dict(files.refusals()))
+    assert gone == []
+    assert "is PROVEN now" in left[shop.arns[0]]
+    assert "not asked for" in left[shop.arns[1]]
+    assert shop.there() == set(shop.arns)
