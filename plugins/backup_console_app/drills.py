@@ -6,13 +6,14 @@ No Airflow import.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from backup_console_app.paging import Page, cut
 from backup_console_app.reading import at, mappings, moment, number, text, texts
-from backup_console_app.world import SETTLED, World
+from backup_console_app.world import FRESH, SETTLED, World
 from backup_flows.keys import StateKeyError, verdict_key
 from restore_proof.history import FOLDER, RESTORE, RTO_PARTS
 
@@ -23,6 +24,7 @@ PROVEN: Final = frozenset({"PROVEN", "PROVEN_DRIFTING"})
 DRILLS_A_PAGE: Final = 15
 LOOKED_BACK: Final = 20
 """Drills that are read to find a table's newest proof."""
+_ATTEMPT: Final = re.compile(r"\.[0-9]+$")
 
 
 @dataclass(frozen=True)
@@ -138,12 +140,15 @@ def drills_page(world: World, table: str, *, page: int = 1) -> Page[Drill]:
 
 
 def _read(world: World, table: str, name: str) -> Drill | None:
-    # Its documents are written once; a summary of them is all that is kept.
+    # A second attempt of a drill has a folder of its own, numbered, and the drill's one place in the history.
+    record = f"{FOLDER}/{table}/{_ATTEMPT.sub('', name)}.json"
+
     def read() -> Drill | None:
         pack = world.document(f"evidence/{table}/{name}/{PACK}", seconds=0)
-        return _drill(table, name, pack, world.document(f"{FOLDER}/{table}/{name}.json", seconds=0))
+        return _drill(table, name, pack, world.document(record, seconds=0))
 
-    return world.kept(("drill", table, name), read, seconds=SETTLED)
+    # Its documents are written once; a summary of them is all that is kept. One that is being written has no pack yet.
+    return world.kept(("drill", table, name), read, seconds=lambda drill: FRESH if drill is None else SETTLED)
 
 
 def _drill(table: str, name: str, pack: Any, record: Any) -> Drill | None:

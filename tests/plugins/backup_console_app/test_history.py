@@ -6,6 +6,7 @@ import datetime as dt
 
 from backup_console_app.drills import drill_names, read_drills
 from backup_console_app.history import charts
+from backup_console_app.world import FRESH
 from restore_proof.history import Surroundings
 from restore_proof.verdict import Result
 
@@ -84,3 +85,23 @@ def test_the_last_ninety_are_charted(account):
         made = START - number * DAY
         account.drill("orders", ARN.format(number), as_of=made.date().isoformat(), backed_up_at=made)
     assert len(drawn(account)["Time to restore"].dots) == 90
+
+
+def test_a_drill_that_is_being_written_shows_as_soon_as_it_is(account):
+    account.put("evidence/orders/2026-11-01-0a1b2c3d/pack.json", b"{}")
+    world = account.world()
+    names = drill_names(world, "orders")
+    assert read_drills(world, "orders", names) == []
+    drill(account, 0, hours=2)
+    account.seconds += FRESH
+    assert len(read_drills(world, "orders", names)) == 1
+
+
+def test_a_second_attempt_has_a_folder_of_its_own_and_the_drills_history(account):
+    drill(account, 0, hours=2, around=Surroundings(cost={"total_usd": 0.5}))
+    pack = account.clients("s3").get_object(Bucket="proofs", Key="evidence/orders/2026-11-01-0a1b2c3d/pack.json")
+    account.put("evidence/orders/2026-11-01-0a1b2c3d.2/pack.json", pack["Body"].read())
+    found = read_drills(account.world(), "orders", ["2026-11-01-0a1b2c3d.2"])
+    assert [(one.as_of, one.cost_usd) for one in found] == [("2026-11-01", 0.5)]
+    answer = account.browser().get("/evidence/orders/2026-11-01-0a1b2c3d.2/pack.json")
+    assert answer.status_code == 200
