@@ -24,6 +24,7 @@ from backup_flows.evidence import read_verdict
 from backup_flows.failures import TellsFailure, tells_failure
 from backup_flows.fingerprints import Binding
 from backup_flows.keys import drill_verdict_key, evidence_prefix, restore_record_key
+from backup_flows.point_tags import mirror_verdict
 from backup_flows.proof import RESTORED, ProofRequest, prove, summary
 from backup_flows.recovery_points import POLL_SECONDS, aws_clock, scan_part_bytes
 from backup_flows.scan_parts import PARTS_AT_ONCE, Part, plan_parts, record_unreadable, take_part
@@ -304,7 +305,17 @@ def prove_restored_table(
         load={name: loaded[name] for name in LOAD_FIGURES} if loaded is not None else None,
     )
     scaling = client("application-autoscaling")
-    verdict = prove(client("dynamodb"), client("s3"), request, clock=clock, scaling=scaling)
+    try:
+        verdict = prove(client("dynamodb"), client("s3"), request, clock=clock, scaling=scaling)
+    finally:
+        # A proof that crashed has left its verdict, too.
+        mirror_verdict(
+            client("backup"),
+            client("s3"),
+            bucket=resources["bucket"],
+            table=bound.table,
+            recovery_point_arn=bound.recovery_point_arn,
+        )
     result = summary(verdict, [*phases, ("proof", started.isoformat(), clock().isoformat())])
     read = fingerprints.find(client("s3"), resources["bucket"], f"{request.prefix}{RESTORED}")
     result["scans"] = {

@@ -21,6 +21,7 @@ from backup_flows.drills.ledger import standing_of, verdict_of
 from backup_flows.drills.tasks import proof_of, states_of, xcom_of
 from backup_flows.evidence import record_evidence, versions
 from backup_flows.failures import FAILURE
+from backup_flows.point_tags import mirror_verdict
 from backup_flows.recovery_points import aws_clock
 from backup_flows.restores import requested_by
 from restore_proof.evidence import Drill, Phase
@@ -106,9 +107,11 @@ def conclude(order: dict[str, Any], tasks: Sequence[str], context: Any) -> dict[
     verdict = verdict_of(s3, order, proof) if proof else standing_of(s3, order).decided
     if verdict is None:
         verdict = record_failure(order, states, context)
+    arn = order["chosen"]["recovery_point_arn"]
+    mirror_verdict(client("backup"), s3, bucket=order["bucket"], table=order["table"], recovery_point_arn=arn)
     return {
         "table": order["table"],
-        "recovery_point_arn": order["chosen"]["recovery_point_arn"],
+        "recovery_point_arn": arn,
         "as_of": order["as_of"],
         "verdict": verdict.proof.label,
         "result": str(verdict.result),

@@ -274,6 +274,8 @@ class TestProve:
         result = self.prove(flow, in_task, binding, plan, job)
         assert result["verdict"] == "PROVEN"
         assert result["timings"] == {"backup": 60.0, "restore": 60.0, "proof": 0.0}
+        told = flow.backup.list_tags(ResourceArn=binding.recovery_point_arn)["Tags"]
+        assert (told["verdict"], told["verdict-depth"]) == ("PROVEN", "full")
         flow.context["ti"].xcom_push.assert_called_with(key="verdict", value=result)
         assert flow.context["outlet_events"][VERDICT].extra == {
             "recovery_point_arn": binding.recovery_point_arn,

@@ -222,6 +222,7 @@ class TestDrill:
     def test_a_wrong_item_fails_it_and_keeps_the_table(self, flow, run, order, binding):
         concluded = run.drill(order, spoil=lambda table: flow.remove("1", table=table))
         assert (concluded["verdict"], concluded["counted"]) == ("FAILED", True)
+        assert flow.backup.list_tags(ResourceArn=order["chosen"]["recovery_point_arn"])["Tags"]["verdict"] == "FAILED"
         assert run.states["prove"] == "failed"
         assert flow.tags(order["target_table"])["keep"] == "failed-proof"
         with pytest.raises(DrillsNotProvenError, match=r"1 of 1 drills .*\norders .* is FAILED: .*missing"):
