@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from aws_backup.exceptions import AwsBackupError
 from aws_backup.hooks.backup import BackupHook, is_taggable
 from backup_flows.evidence import read_verdict
+from backup_flows.fingerprints import BOUND_BY_RUN, find_binding
 from backup_flows.keys import StateKeyError, recovery_point_id, restore_record_key, verdict_key
 from backup_flows.retention.tag_book import TagBook
 from backup_flows.store import get_json
@@ -86,7 +87,7 @@ class Records:
     """What our bucket says of one recovery point.
 
     Attributes:
-        bound: whether one of our backups made it.
+        bound: whether there is something to prove it by.
         judged: whether there is a verdict.
         attempts: how many drills it had.
     """
@@ -135,15 +136,12 @@ def _gather(at: Surroundings, found: Inventory, *, moment: dt.datetime, now: dt.
     listed = [answer for vault in at.vaults for answer in list_points(at.hook, vault, moment)]
     records = read_records(at.s3, at.bucket)
     holds, ours = read_holds(at.hook)
+    own = _made_by_runs(at, [answer for answer in listed if _may_be_own(answer, records)])
     for answer in listed:
         arn = answer["RecoveryPointArn"]
         tags = found.tags.of(arn)
-        bound = records.get(record_key(answer), Records()).bound
-        found.points.append(
-            RecoveryPoint.from_api(
-                answer, managed=is_managed(arn, tags, bound=bound), tags=tags, legal_holds=holds.get(arn, ())
-            )
-        )
+        managed = is_managed(arn, tags, bound=arn in own)
+        found.points.append(RecoveryPoint.from_api(answer, managed=managed, tags=tags, legal_holds=holds.get(arn, ())))
     by_key = {key_of(point): point for point in found.points}
     known = {by_key[key].arn: record for key, record in records.items() if key in by_key}
     judged = [point for point in found.points if (record := known.get(point.arn)) is not None and record.judged]
@@ -154,6 +152,23 @@ def _gather(at: Surroundings, found: Inventory, *, moment: dt.datetime, now: dt.
         vaults={vault: lock for vault in at.vaults if (lock := read_lock(at.hook, vault)) is not None},
         our_holds=ours,
     )
+
+
+def _may_be_own(answer: Mapping[str, Any], records: Mapping[tuple[str, str], Records]) -> bool:
+    return not is_taggable(answer["RecoveryPointArn"]) and records.get(record_key(answer), Records()).bound
+
+
+def _made_by_runs(at: Surroundings, answers: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return those of some points that a run of ours made; a drill binds what somebody else made, too."""
+
+    def is_own(answer: Mapping[str, Any]) -> bool:
+        table, arn = table_name_of(answer["ResourceArn"]), answer["RecoveryPointArn"]
+        binding = find_binding(at.s3, at.bucket, table, arn)
+        return binding is not None and binding.bound_by == BOUND_BY_RUN
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        told = pool.map(is_own, answers)
+        return {answer["RecoveryPointArn"] for answer, own in zip(answers, told, strict=True) if own}
 
 
 def list_points(hook: BackupHook, vault: str, moment: dt.datetime) -> Iterator[dict[str, Any]]:
@@ -204,7 +219,8 @@ def read_records(s3: Any, bucket: str) -> dict[tuple[str, str], Records]:
 def is_managed(arn: str, tags: Mapping[str, str], *, bound: bool) -> bool:
     """Say whether this project made a point: by its tag, or, where AWS keeps no tags of it, by our record.
 
-    A drill may bind what it proves to a point that somebody else made: that does not make it ours.
+    Args:
+        bound: whether our record says that one of our runs made it.
     """
     return tags.get(MANAGED_BY_TAG) == MANAGED_BY if is_taggable(arn) else bound
 

@@ -29,6 +29,7 @@ SWEEPABLE: Final[Mapping[str, re.Pattern[str]]] = {
     "loads/": re.compile(r"loads/[^/]+/[^/]+-[0-9a-f]{16}/.+"),
     "fleet/": re.compile(rf"fleet/{_DATE}-[^/]+/.+"),
     "intents/": re.compile(r"intents/.+"),
+    "brackets/": re.compile(r"brackets/[^/]+/[^/]+/.+"),
 }
 """What may be swept, by prefix. Never what vouches for recovery points: fingerprints, verdicts, evidence, history."""
 
@@ -61,6 +62,7 @@ def file_limits(settings: RetentionRun) -> dict[str, int]:
         "loads/": scratch,
         "fleet/": scratch,
         "intents/": scratch,
+        "brackets/": scratch,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections import Counter
 
 import pytest
@@ -78,6 +79,11 @@ def test_a_plain_one_is_ours_by_its_record(shop, look):
     binding = shop.flow.back_up()
     (point,) = look().points
     assert (point.arn, point.managed) == (binding.recovery_point_arn, True)
+    # What a drill bound afterwards tells nothing about who made the point.
+    key = f"{binding.prefix}binding.json"
+    body = json.dumps({**binding.as_dict(), "bound_by": "brackets"}).encode()
+    shop.flow.s3.put_object(Bucket=shop.flow.bucket, Key=key, Body=body)
+    assert [point.managed for point in look().points] == [False]
 
 
 def test_a_past_date_knows_nothing_of_what_came_later(shop, look):

@@ -150,6 +150,7 @@ class TestFiles:
         "loads/orders/0a1b2c3d-0123456789abcdef/shard-0.json",
         "fleet/2026-01-05-0a1b2c3d/jobs.json",
         "intents/0123abcd/before.meta.json",
+        "brackets/1/0a1b2c3d/before.meta.json",
     )
     KEPT = (
         "recovery-points/orders/1/verdict.json",
@@ -183,13 +184,13 @@ class TestFiles:
 
     def test_each_kind_has_its_own_limit(self, files):
         swept = self.sweep(files, days=91)
-        assert {entry.prefix for entry in swept if entry.deleted} == {"staging/", "loads/", "fleet/", "intents/"}
+        assert {entry.prefix for entry in swept if entry.deleted} == set(SWEEPABLE) - {"rejects/"}
         assert self.OLD[1] in set(files.flow.keys())
 
     def test_a_preview_only_counts(self, files):
         before = set(files.flow.keys())
         swept = self.sweep(files, days=181, delete=False)
-        assert [(entry.found, entry.size_bytes, entry.deleted) for entry in swept] == [(1, 2, 0)] * 5
+        assert [(entry.found, entry.size_bytes, entry.deleted) for entry in swept] == [(1, 2, 0)] * 6
         assert set(files.flow.keys()) == before
 
     def test_a_run_tells_what_it_swept(self, files):
