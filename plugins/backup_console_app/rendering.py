@@ -79,6 +79,8 @@ class Look:
         if at is None:
             return NOTHING
         seconds = (self.now - at).total_seconds()
+        if abs(seconds) < 1:
+            return "just now"
         return f"{duration(seconds)} ago" if seconds >= 0 else f"in {duration(-seconds)}"
 
 

@@ -27,6 +27,7 @@ def test_times():
     assert (utc(None), iso(None), span(None)) == ("–", "", "–")  # noqa: RUF001
     assert LOOK.ago(NOW - dt.timedelta(hours=2)) == "2 h ago"
     assert LOOK.ago(NOW + dt.timedelta(days=3)) == "in 3 d"
+    assert LOOK.ago(NOW + dt.timedelta(milliseconds=2)) == "just now"
 
 
 @pytest.mark.parametrize(
