@@ -25,6 +25,7 @@ from backup_flows.brackets import (
 )
 from backup_flows.defaults import RESTORE_LIMIT, SCAN_LIMIT
 from backup_flows.drills.errors import NothingBoundError
+from backup_flows.drills.points import ensure_usable, find_point
 from backup_flows.failures import tell_failure
 from backup_flows.project_files import project_file
 from backup_flows.protected_tables import rule_of
@@ -50,7 +51,8 @@ class BindByBracketsOperator(BaseOperator):
     try failed.
 
     :param order: ``bucket``, ``as_of``, ``run`` (as tags name it) and ``run_key``, as drills have them. (templated)
-    :param chosen: the recovery point: ``recovery_point_arn``, ``table``, ``table_arn`` and ``vault``. (templated)
+    :param chosen: the recovery point: ``recovery_point_arn``, ``table``, ``table_arn`` and ``vault``; the order's own
+        ``chosen`` if not given. (templated)
     :param max_rcu: read capacity units a second for each table that is read; no limit if empty. (templated)
     :param poke_interval: seconds between looks at the tables.
     :return: the binding (:class:`backup_flows.fingerprints.Binding` as a dict).
@@ -63,7 +65,7 @@ class BindByBracketsOperator(BaseOperator):
         self,
         *,
         order: Any,
-        chosen: Any,
+        chosen: Any = None,
         max_rcu: float | str | None = None,
         aws_conn_id: str = AWS_CONN_ID,
         region_name: str | None = None,
@@ -80,12 +82,8 @@ class BindByBracketsOperator(BaseOperator):
 
     def execute(self, context: Any) -> dict[str, Any]:
         with tell_failure(context):
-            standing = fingerprints.find_binding(
-                self._client("s3"),
-                self.order["bucket"],
-                self.chosen["table"],
-                self.chosen["recovery_point_arn"],
-            )
+            s3, point = self._client("s3"), self._point
+            standing = fingerprints.find_binding(s3, self.order["bucket"], point["table"], point["recovery_point_arn"])
             if standing is not None and standing.bound_by != BY_BRACKETS:
                 return standing.as_dict()
             around, job = self._around(context), self._job()
@@ -152,8 +150,9 @@ class BindByBracketsOperator(BaseOperator):
 
     def _job(self) -> Job:
         hook = BackupHook(aws_conn_id=self.aws_conn_id, region_name=self.region_name)
-        described = hook.get_recovery_point(self.chosen["vault"], self.chosen["recovery_point_arn"])
-        return Job.of(self.chosen, described)
+        arn, vault = self._point["recovery_point_arn"], self._point["vault"]
+        ensure_usable(find_point(hook, arn, vault=vault))
+        return Job.of(self._point, hook.get_recovery_point(vault, arn))
 
     def _around(self, context: Any) -> Around:
         dag_run, sts = context["dag_run"], self._client("sts")
@@ -175,20 +174,24 @@ class BindByBracketsOperator(BaseOperator):
     def _proof(self) -> ProofSettings:
         protection = load_protection(project_file(PROTECTION_FILE))
         try:
-            rule = rule_of(self._client, protection, self.chosen["table_arn"])
+            rule = rule_of(self._client, protection, self._point["table_arn"])
         except self._client("dynamodb").exceptions.ResourceNotFoundException:
             rule = None
         return rule.proof if rule is not None else ProofSettings()
+
+    @property
+    def _point(self) -> dict[str, Any]:
+        return dict(self.chosen if self.chosen is not None else self.order["chosen"])
 
     def _client(self, service: str) -> Any:
         return client(service, aws_conn_id=self.aws_conn_id, region_name=self.region_name)
 
 
-def bind_by_brackets(resources: Any, chosen: Any, *, task_id: str = "bind", **kwargs: Any) -> Any:
+def bind_by_brackets(resources: Any, chosen: Any = None, *, task_id: str = "bind", **kwargs: Any) -> Any:
     """Wire the binding of a recovery point that may have none.
 
     :param resources: the ``order`` of :class:`BindByBracketsOperator`.
-    :param chosen: the recovery point.
+    :param chosen: the recovery point, where it is not the order's own.
     :return: the binding.
     """
     values: Mapping[str, Any] = {"max_rcu": "{{ params.max_rcu }}", "execution_timeout": SCAN_LIMIT, **kwargs}

@@ -132,7 +132,7 @@ def record_failure(order: dict[str, Any], states: Mapping[str, str | None], cont
     job_id = order["restore_job_id"] or (xcom_of(context, "restore.start_restore_job") if started else None)
     job = restore_job_of(BackupHook(aws_conn_id=AWS_CONN_ID), job_id)
     bound = states["prepare"] == "success"
-    unbound = (failures.get("prepare") or {}).get("type") == NothingBoundError.__name__
+    unbound = NothingBoundError.__name__ in {(failures.get(name) or {}).get("type") for name in ("bind", "prepare")}
     now = aws_clock()()
     drill_id = standing_of(s3, order).next_id
     verdict = failed_verdict(

@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow.sdk import task_group
 
+from backup_flows.bracket_tasks import bind_by_brackets
 from backup_flows.drills.concluding import conclude_drill, put_validation_result, report_drills
 from backup_flows.drills.tasks import (
     choose,
@@ -22,6 +23,7 @@ from backup_flows.restores import START_TASK, restore
 DRILL_GROUP = "drill"
 ADOPTED_GROUP = "adopted"
 DRILL_TASKS = [
+    "bind",
     "prepare",
     "restore.plan_restore",
     "restore.start_restore_job",
@@ -29,7 +31,7 @@ DRILL_TASKS = [
     "restore.tag_restored_table",
     "prove",
 ]
-ADOPTED_TASKS = ["prepare", "describe_restore_job", "prove"]
+ADOPTED_TASKS = ["bind", "prepare", "describe_restore_job", "prove"]
 
 
 @task_group(group_id=DRILL_GROUP)
@@ -38,7 +40,9 @@ def drill(order: Any) -> Any:
 
     :return: what it concluded.
     """
+    bound: Any = bind_by_brackets(order)
     binding: Any = prepare(order)
+    bound >> binding
     restored: Any = restore(order, binding, start_task=f"{DRILL_GROUP}.{START_TASK}")
     plan, job, start, tagged = restored
     proven: Any = prove_restored(order, plan, binding, job)
@@ -56,7 +60,9 @@ def adopted(order: Any) -> Any:
 
     :return: what AWS was told.
     """
+    bound: Any = bind_by_brackets(order)
     binding: Any = prepare_adopted(order)
+    bound >> binding
     job: Any = describe_restore_job(order)
     proven: Any = prove_adopted(order, binding, job)
     concluded: Any = conclude_drill(order, ADOPTED_TASKS)

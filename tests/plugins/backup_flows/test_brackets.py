@@ -14,7 +14,7 @@ from aws_backup.exceptions import RestoreTargetExistsError
 from backup_flows import bracket_tasks
 from backup_flows.bracket_tasks import BindByBracketsOperator, BracketTableLostError, bind_by_brackets
 from backup_flows.brackets import Job, window_of
-from backup_flows.drills.errors import NothingBoundError
+from backup_flows.drills.errors import NothingBoundError, RecoveryPointGoneError
 from backup_flows.fingerprints import Binding, find_binding
 from backup_flows.keys import restore_record_key
 from backup_flows.project_files import project_file
@@ -81,7 +81,7 @@ def plan_made(flow, *, during=None) -> dict[str, Any]:
 class Binder:
     """The operator, and what Airflow does for it."""
 
-    def __init__(self, flow, chosen: dict[str, Any], context: dict[str, Any]) -> None:
+    def __init__(self, flow, chosen: dict[str, Any] | None, context: dict[str, Any]) -> None:
         self.flow, self.chosen, self.context = flow, chosen, context
         self.order = {**flow.resources, "run": "restore_drill-manual__1"}
         self.waits: list[Any] = []
@@ -425,6 +425,27 @@ def test_the_trigger_waits_for_both_tables(recovery, binder):
         return await anext(type(trigger)(**values).run())
 
     assert asyncio.run(first()).payload == {"status": "success"}
+
+
+def test_a_recovery_point_that_can_not_be_restored_is_told_before_anything_is_made(recovery, binder):
+    flow = recovery
+    chosen = plan_made(flow)
+    flow.wait(3600)
+    flow.backup.delete_recovery_point(BackupVaultName=chosen["vault"], RecoveryPointArn=chosen["recovery_point_arn"])
+    flow.wait(60)
+    with pytest.raises(RecoveryPointGoneError, match=chosen["recovery_point_arn"]):
+        binder(chosen).step()
+    assert copies(flow) == []
+
+
+def test_the_orders_own_point_is_bound_where_no_other_is_named(recovery, binder):
+    flow = recovery
+    chosen = plan_made(flow)
+    work = binder(chosen)
+    work.order = {**work.order, "chosen": chosen}
+    work.chosen = None
+    switch(flow, on=False)
+    assert work.step().recovery_point_arn == chosen["recovery_point_arn"]
 
 
 def test_it_is_wired_with_the_runs_read_limit():
