@@ -1,6 +1,7 @@
 """The evidence pack of a drill as one page for people: no network, no script, no second file.
 
-Every value in it is escaped.
+The verdict comes first and what it means in plain words; then what an auditor asks for; then every detail that the
+pack has. Every value in it is escaped.
 """
 
 from __future__ import annotations
@@ -9,50 +10,46 @@ import datetime as dt
 import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+from restore_proof.controls import controls
+from restore_proof.report_style import STYLE
+from restore_proof.report_words import duration, label, meaning, moment, story, value
 from restore_proof.verdict import Result
 
-_MOOD = {
+MOOD: Final = {
     Result.PROVEN: "good",
     Result.PROVEN_DRIFTING: "good",
     Result.UNPROVEN: "unsure",
     Result.FAILED: "bad",
 }
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --good: #1a7f37; --unsure: #9a6700; --bad: #cf222e; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-.verdict { border-left: .5rem solid; padding: .6rem 1rem; margin: 1rem 0; }
-.verdict strong { font-size: 1.5rem; }
-.good { border-color: var(--good); } .good strong { color: var(--good); }
-.unsure { border-color: var(--unsure); } .unsure strong { color: var(--unsure); }
-.bad { border-color: var(--bad); } .bad strong { color: var(--bad); }
-table { border-collapse: collapse; width: 100%; } caption { text-align: left; padding: .3rem 0; }
-th, td { text-align: left; vertical-align: top; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid
-var(--line); } td { overflow-wrap: anywhere; } td.number, th.number { text-align: right;
-font-variant-numeric: tabular-nums; } code { font-size: .85em; overflow-wrap: anywhere; }
-.bar { background: currentColor; opacity: .45; height: .6rem; min-width: 1px; }
-.timeline { width: 45%; } footer { margin-top: 2rem; font-size: .85em; border-top: 1px solid var(--line); }
-"""
+CLASSES: Final = {
+    "expected_from_aws_backup": "expected from AWS Backup",
+    "repairable": "repairable",
+    "alarming": "alarming",
+}
 
 
 def render_report(document: Mapping[str, Any], sha256: str) -> str:
     """Render an evidence pack as one self-contained HTML page.
 
     Args:
-        document: the pack, as `pack_document` returns it.
+        document: the pack, as `restore_proof.evidence.pack_document` returns it.
         sha256: the hash of the stored pack, which the page states.
     """
     verdict = document["verdict"]
     title = f"{verdict['label']}: restore of {verdict['table_name']}, {verdict['as_of']}"
     sections = (
-        _section("What was done", _facts(_done(document))),
+        _section("What was done and found", _story(document)),
+        _section("What this says about controls", _controls(document)),
+        _section("Which, when, who", _facts(_done(document))),
         _section("How long it took", _phases(document)),
-        _section("What was loaded and read", _figures(document)),
         _section("Content", _content(document)),
         _section("Differences", _differences(document)),
         _section("Settings", _settings(document["settings"])),
+        _section("What it cost", _cost(document.get("cost"))),
+        _section("What was loaded and read", _figures(document)),
+        _section("The two jobs", _jobs(document)),
         _section("Versions", _facts(document["versions"])),
     )
     reasons = "".join(f"<li>{_text(reason)}</li>" for reason in verdict["reasons"])
@@ -64,38 +61,83 @@ def render_report(document: Mapping[str, Any], sha256: str) -> str:
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{_text(title)}</title>
-<style>{_STYLE}</style>
+<style>{STYLE}</style>
 </head>
 <body>
-<h1>Restore of table {_text(verdict["table_name"])}, {_text(verdict["as_of"])}</h1>
-<div class="verdict {_MOOD[Result(verdict["result"])]}">
+<h1>Restore drill of table {_text(verdict["table_name"])}, {_text(verdict["as_of"])}</h1>
+<div class="verdict {MOOD[Result(verdict["result"])]}">
 <strong>{_text(verdict["label"])}</strong>
+<p class="meaning">{_text(meaning(document))}</p>
 <ul>{reasons}</ul>
-<p>A proof of this depth can't see: {_text(verdict["blind_to"])}</p>
+<p class="soft">A proof of this depth ({_text(verdict["depth"])}) can't see: {_text(verdict["blind_to"])}</p>
 </div>
+{_headline(document)}
 {"".join(sections)}
 <footer>
-<p>SHA-256 of the pack beside this page: <code>{_text(sha256)}</code><br>
-SHA-256 of the pack before it: <code>{_text(document["previous_sha256"] or "none, the first")}</code></p>
+<p>This page shows the pack beside it, pack.json, which counts where the two differ. SHA-256 of that pack:
+<code>{_text(sha256)}</code></p>
+<p>{_place(document)}</p>
+<p>Written {_text(moment(document["written_at"]))}, format {_text(document["version"])}.</p>
 </footer>
 </body>
 </html>
 """
 
 
+def _headline(document: Mapping[str, Any]) -> str:
+    verdict, comparison = document["verdict"], document["comparison"] or {}
+    seconds = {phase["name"]: phase["seconds"] for phase in document["phases"]}
+    figures = {
+        "items compared": value(comparison.get("compared")),
+        "restore took": duration(seconds["restore"]) if "restore" in seconds else value(None),
+        "whole drill took": duration(document["seconds_total"]) if document["seconds_total"] else value(None),
+        "age of the recovery point": _age(document["backup"].get("created_at"), verdict["decided_at"]),
+    }
+    cost = document.get("cost")
+    total = _total(cost) if cost is not None else None
+    if total is not None:
+        figures["cost, reckoned"] = f"{total:,.4f} USD"
+    cells = "".join(f"<div><dt>{_text(name)}</dt><dd>{_text(shown)}</dd></div>" for name, shown in figures.items())
+    return f'<dl class="figures">{cells}</dl>'
+
+
+def _age(made: object, decided_at: str) -> str:
+    try:
+        span = dt.datetime.fromisoformat(decided_at) - dt.datetime.fromisoformat(str(made))
+    except (ValueError, TypeError):
+        return value(None)
+    return duration(max(0.0, span.total_seconds()))
+
+
+def _total(cost: Mapping[str, Any]) -> float | None:
+    """Return the total of a reckoning; of estimate and actual the latter."""
+    actual = cost.get("actual")
+    found = cost.get("total_usd", actual.get("total_usd") if isinstance(actual, Mapping) else None)
+    return float(found) if isinstance(found, int | float) else None
+
+
+def _story(document: Mapping[str, Any]) -> str:
+    return "".join(f"<p>{_text(paragraph)}</p>" for paragraph in story(document))
+
+
+def _controls(document: Mapping[str, Any]) -> str:
+    rows = ((each.name, each.asks, each.shows, each.lacks) for each in controls(document))
+    table = _rows(("Control", "Asks that", "This drill shows", "It does not show"), rows, none="")
+    return f'{table}<p class="soft">In this project\'s own words; no legal advice.</p>'
+
+
 def _done(document: Mapping[str, Any]) -> dict[str, Any]:
     verdict = document["verdict"]
-    facts = {
+    return {
         "Recovery point": verdict["recovery_point_arn"],
+        "made at": document["backup"].get("created_at"),
+        "of table": verdict["table_name"],
         "Restored to": verdict["restored_table_name"],
-        "Run": verdict["run"],
         "Requested by": document["requested_by"],
-        "Decided at": verdict["decided_at"],
+        "Run": verdict["run"],
         "Drill": document["drill_id"],
+        "Decided at": verdict["decided_at"],
     }
-    for job in ("backup", "restore"):
-        facts |= {f"{job.capitalize()}: {name}": value for name, value in document[job].items()}
-    return facts
 
 
 def _phases(document: Mapping[str, Any]) -> str:
@@ -107,38 +149,45 @@ def _phases(document: Mapping[str, Any]) -> str:
     rows = []
     for phase in phases:
         offset = (dt.datetime.fromisoformat(phase["started_at"]) - start).total_seconds()
-        left, width = (min(100.0, max(0.0, 100 * value / span)) for value in (offset, phase["seconds"]))
+        left, width = (min(100.0, max(0.0, 100 * part / span)) for part in (offset, phase["seconds"]))
         bar = f'<div class="bar" style="margin-left:{left:.2f}%;width:{min(width, 100 - left):.2f}%"></div>'
         rows.append(
-            f"<tr><td>{_text(phase['name'])}</td><td>{_text(phase['started_at'])}</td>"
-            f'<td class="number">{phase["seconds"]:.1f} s</td><td class="timeline">{bar}</td></tr>'
+            f'<tr><td>{_text(label(phase["name"]))}</td><td class="nowrap">{_text(moment(phase["started_at"]))}</td>'
+            f'<td class="nowrap">{_text(moment(phase["ended_at"]))}</td>'
+            f'<td class="number">{_text(duration(phase["seconds"]))}</td><td class="timeline">{bar}</td></tr>'
         )
-    head = '<tr><th>Phase</th><th>Began</th><th class="number">Took</th><th class="timeline"></th></tr>'
-    return f"<table>{head}{''.join(rows)}</table><p>From first to last: {span:.1f} s.</p>"
+    head = '<th>Phase</th><th>Began</th><th>Ended</th><th class="number">Took</th><th class="timeline"></th>'
+    return (
+        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        f"<p>From first to last: {_text(duration(span))}.</p>"
+    )
 
 
 def _figures(document: Mapping[str, Any]) -> str:
     figures = document.get("figures") or {}
+    columns = list(dict.fromkeys(figure for values in figures.values() for figure in values))
     return _rows(
-        ("What", "Figure", "Value"),
-        ((name, figure, value) for name, values in figures.items() for figure, value in values.items()),
+        ("What", *map(label, columns)),
+        ((name, *(value(values.get(figure)) for figure in columns)) for name, values in figures.items()),
         none="No figures were kept.",
+        numbers=range(1, len(columns) + 1),
     )
 
 
 def _content(document: Mapping[str, Any]) -> str:
     fingerprints = _rows(
-        ("Fingerprint", "Items", "Digest"),
-        ((name, taken["items"], taken["digest"]) for name, taken in document["fingerprints"].items()),
+        ("Fingerprint", "Digest", "Items"),
+        ((name, taken["digest"], value(taken["items"])) for name, taken in document["fingerprints"].items()),
         none="No fingerprints were taken.",
+        numbers=(2,),
     )
     comparison = document["comparison"]
     if comparison is None:
         return fingerprints + "<p>The contents were not compared.</p>"
     ratio = comparison["unverifiable_ratio"]
     facts = {
-        "Outcome": comparison["outcome"],
-        "Table was written to during the backup": "yes" if comparison["drifting"] else "no",
+        "Outcome": label(comparison["outcome"]),
+        "Written to during the backup": comparison["drifting"],
         "Items compared": comparison["compared"],
         "Right": comparison["proven"],
         "Missing": comparison["missing"],
@@ -148,7 +197,7 @@ def _content(document: Mapping[str, Any]) -> str:
         "Unverifiable": comparison["unverifiable"],
         "Unverifiable share (limit)": f"{'unknown' if ratio is None else format(ratio, '.2%')} "
         f"({comparison['max_unverifiable_ratio']:.2%})",
-        "Buckets that differ": f"{comparison['unequal_buckets']} of {comparison['buckets']}",
+        "Buckets that differ": f"{comparison['unequal_buckets']:,} of {comparison['buckets']:,}",
     }
     return fingerprints + _facts(facts)
 
@@ -161,7 +210,7 @@ def _differences(document: Mapping[str, Any]) -> str:
     table = _rows(
         ("Kind", "Key", "Hash before", "Hash after", "Hash restored"),
         (
-            (found["kind"], json.dumps(found["key"]), found["before"], found["after"], found["restored"])
+            (found["kind"], json.dumps(found["key"]), *(value(found[at]) for at in ("before", "after", "restored")))
             for found in listed
         ),
         none="None.",
@@ -179,8 +228,8 @@ def _settings(settings: Mapping[str, Any] | None) -> str:
         ("Setting", "Class", "Recorded", "Restored", "Remark"),
         (
             (
-                found["name"],
-                found["class"],
+                label(found["name"]),
+                CLASSES.get(found["class"], found["class"]),
                 json.dumps(found["recorded"]),
                 json.dumps(found["restored"]),
                 found["remark"],
@@ -188,10 +237,49 @@ def _settings(settings: Mapping[str, Any] | None) -> str:
             for found in settings["differences"]
         ),
         none="The restored table has all settings that were recorded.",
+        words=(1,),
     )
     if settings["unread"]:
         table += "<p>These could not be read, and so were not compared:</p>" + _facts(settings["unread"])
     return table
+
+
+def _cost(cost: Mapping[str, Any] | None, level: int = 0) -> str:
+    """Show what was reckoned, whatever its parts are called: plain values, lists of rows, and groups of these."""
+    if cost is None:
+        return "<p>The cost was not reckoned.</p>"
+    plain = {name: content for name, content in cost.items() if not isinstance(content, Mapping | list)}
+    shown = _facts({label(name): content for name, content in plain.items()}) if plain else ""
+    for name, content in cost.items():
+        if isinstance(content, Mapping):
+            body = _cost(content, level + 1) if level == 0 else _facts(content)
+            shown += f"<h3>{_text(label(name))}</h3>{body}"
+        elif isinstance(content, list) and all(isinstance(row, Mapping) for row in content):
+            columns = list(dict.fromkeys(column for row in content for column in row))
+            rows = ([value(row.get(column)) for column in columns] for row in content)
+            shown += _rows([label(column) for column in columns], rows, none="")
+        elif isinstance(content, list):
+            shown += _facts({label(name): content})
+    return shown
+
+
+def _jobs(document: Mapping[str, Any]) -> str:
+    shown = ""
+    for job in ("backup", "restore"):
+        # What is nested, such as where the fingerprints lie, is for machines: the pack has it.
+        facts = {label(name): content for name, content in document[job].items() if not isinstance(content, Mapping)}
+        shown += f"<h3>{job.capitalize()}</h3>{_facts(facts) if facts else '<p>Nothing is known of it.</p>'}"
+    return shown
+
+
+def _place(document: Mapping[str, Any]) -> str:
+    """Say where the pack stands in the chain of its table."""
+    previous = document["previous_sha256"]
+    place = f"number {document['position']}" if "position" in document else "one"
+    if previous is None:
+        return "It is the first of the chain of this table's packs."
+    before = f"SHA-256 of the one before: <code>{_text(previous)}</code>"
+    return f"It is {_text(place)} of the chain of this table's packs. {before}"
 
 
 def _section(title: str, body: str) -> str:
@@ -199,16 +287,30 @@ def _section(title: str, body: str) -> str:
 
 
 def _facts(facts: Mapping[str, Any]) -> str:
-    rows = (f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in facts.items())
-    return f"<table>{''.join(rows)}</table>"
+    rows = (f"<tr><th>{_text(name)}</th><td>{_text(value(shown))}</td></tr>" for name, shown in facts.items())
+    return f'<table class="facts"><tbody>{"".join(rows)}</tbody></table>'
 
 
-def _rows(head: Sequence[str], rows: Iterable[Sequence[Any]], *, none: str) -> str:
-    body = "".join(f"<tr>{''.join(f'<td>{_text(value)}</td>' for value in row)}</tr>" for row in rows)
+def _rows(
+    head: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    none: str,
+    numbers: Sequence[int] = (),
+    words: Sequence[int] = (),
+) -> str:
+    def cell(tag: str, column: int, content: Any) -> str:
+        kinds = [name for name, columns in (("number", numbers), ("word", words)) if column in columns]
+        kinds += ["alarming"] if content == CLASSES["alarming"] else []
+        kind = f' class="{" ".join(kinds)}"' if kinds else ""
+        return f"<{tag}{kind}>{_text(content)}</{tag}>"
+
+    body = "".join(f"<tr>{''.join(cell('td', *each) for each in enumerate(row))}</tr>" for row in rows)
     if not body:
         return f"<p>{_text(none)}</p>"
-    return f"<table><tr>{''.join(f'<th>{_text(name)}</th>' for name in head)}</tr>{body}</table>"
+    titles = "".join(cell("th", *each) for each in enumerate(head))
+    return f"<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _text(value: object) -> str:
-    return html.escape("–" if value is None else str(value), quote=True)  # noqa: RUF001
+def _text(content: object) -> str:
+    return html.escape(str(content), quote=True)

@@ -260,7 +260,7 @@ class TestPage:
         text = Page(evidence.report).text
         for said in ("PROVEN", "orders", "recovery-point:0f1e", "admin", "b-1", "42.5 s", "30.5 s", evidence.sha256):
             assert said in text
-        assert "none, the first" in text
+        assert "the first of the chain" in text
 
     def test_it_names_the_wrong_keys_and_the_cap(self) -> None:
         assert '{"id": {"S": "k1"}}' in Page(failed().report).text
