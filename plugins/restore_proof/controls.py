@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from restore_proof.report_words import duration
 from restore_proof.verdict import Depth, Result
 
 
@@ -90,4 +91,4 @@ def _time(document: Mapping[str, Any]) -> str:
     seconds = {phase["name"]: phase["seconds"] for phase in document["phases"]}.get("restore")
     if seconds is None:
         return "How long a restore takes was not measured."
-    return f"The restore took {seconds:,.0f} seconds, by AWS's own times of its job."
+    return f"The restore took {duration(seconds)}, by AWS's own times of its job."

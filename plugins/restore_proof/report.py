@@ -122,7 +122,7 @@ def _story(document: Mapping[str, Any]) -> str:
 
 def _controls(document: Mapping[str, Any]) -> str:
     rows = ((each.name, each.asks, each.shows, each.lacks) for each in controls(document))
-    table = _rows(("Control", "Asks that", "This drill shows", "It does not show"), rows, none="")
+    table = _rows(("Control", "Asks that", "This drill shows", "It does not show"), rows, none="", words=(1, 2, 3))
     return f'{table}<p class="soft">In this project\'s own words; no legal advice.</p>'
 
 
