@@ -13,12 +13,10 @@ No Airflow import.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from backup_flows.store import get_bytes, put_bytes, put_once
+from backup_flows.store import get_bytes, get_for_update, put_bytes, put_if, put_once
 from restore_proof.chain import Head, head_key
 from restore_proof.evidence import CLAIM, PACK_NAME, Evidence, EvidenceFormatError, Link, read_pack
 
@@ -62,7 +60,8 @@ def append(s3: Any, *, bucket: str, table: str, key: str, make: Callable[[Link |
         evidence = make(previous)
         put_bytes(s3, bucket, key, evidence.pack, content_type=JSON)
         position = previous.position + 1 if previous is not None else 1
-        if _move_head(s3, bucket, place, Head(position, evidence.sha256, key), condition):
+        moved = Head(position, evidence.sha256, key).to_json()
+        if put_if(s3, bucket, place, moved, condition, content_type=JSON):
             return evidence
         # A write that S3 took, whose answer got lost, is repeated by the client, and then refused.
         if _is_linked(s3, bucket, place, Link(evidence.sha256, key, position)):
@@ -88,22 +87,7 @@ def _is_linked(s3: Any, bucket: str, place: str, own: Link) -> bool:
     return link == own
 
 
-def _read_head(s3: Any, bucket: str, key: str) -> tuple[Head | None, dict[str, str]]:
+def _read_head(s3: Any, bucket: str, key: str) -> tuple[Head | None, Mapping[str, str]]:
     """Return the head of the chain, and the condition under which it may be replaced."""
-    try:
-        answer = s3.get_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
-            return None, {"IfNoneMatch": "*"}
-        raise
-    return Head.read(answer["Body"].read()), {"IfMatch": answer["ETag"]}
-
-
-def _move_head(s3: Any, bucket: str, key: str, head: Head, condition: dict[str, str]) -> bool:
-    try:
-        s3.put_object(Bucket=bucket, Key=key, Body=head.to_json(), ContentType=JSON, **condition)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in {"PreconditionFailed", "ConditionalRequestConflict", "412"}:
-            return False
-        raise
-    return True
+    content, condition = get_for_update(s3, bucket, key)
+    return (Head.read(content) if content is not None else None), condition

@@ -17,7 +17,7 @@ from typing import Any
 
 from backup_flows.chain import append, claim_folder
 from backup_flows.keys import drill_verdict_key, evidence_prefix, history_key, verdict_key
-from backup_flows.store import get_bytes, put_bytes
+from backup_flows.store import get_bytes, get_for_update, put_bytes, put_if
 from dynamodb_bulk.compare import Comparison
 from dynamodb_bulk.fingerprint import Fingerprint
 from restore_proof.evidence import DIFF_NAME, PACK_NAME, REPORT_NAME, Drill, Evidence, Link, make_evidence
@@ -27,7 +27,14 @@ from restore_proof.verdict import Verdict
 
 log = logging.getLogger(__name__)
 
+MAX_VERDICT_TRIES = 200
+"""Parallel drills of one recovery point that may change its verdict before this one gives up."""
+JSON = "application/json"
 VERSIONED = ("apache-airflow", "apache-airflow-providers-amazon", "boto3")
+
+
+class VerdictContentionError(RuntimeError):
+    """The verdict on a recovery point changed under every attempt to replace it."""
 
 
 def versions() -> dict[str, str]:
@@ -89,7 +96,7 @@ def record_evidence(
     # Before the verdict, which ends the drill: one that is lost in between is recorded anew, by the same names.
     record = make_record(verdict, drill, Surroundings())
     key = history_key(subject.table_name, subject.as_of, drill.drill_id)
-    put_bytes(s3, bucket, key, record.to_json(), content_type="application/json")
+    put_bytes(s3, bucket, key, record.to_json(), content_type=JSON)
     record_verdict(s3, bucket=bucket, verdict=verdict, drill_id=drill.drill_id)
     log.info("Verdict on %s: %s", subject.recovery_point_arn, verdict.proof.label)
     log.info("Report: %s", verdict.evidence)
@@ -97,20 +104,42 @@ def record_evidence(
 
 
 def record_verdict(s3: Any, *, bucket: str, verdict: Verdict, drill_id: str) -> None:
-    """Write the drill's verdict, and make it the one that holds.
+    """Write the drill's verdict, and make it the one that holds if it outweighs that one (`outweighs`).
 
-    A proof that crashed (it counted nothing) fails its drill, but tells nothing about the recovery point: it does
-    not take an earlier PROVEN away, or retention would give up a good point for a bad network.
+    :raises VerdictContentionError: other drills of the recovery point won every race for its verdict.
     """
     table, arn = verdict.subject.table_name, verdict.subject.recovery_point_arn
     body = verdict.to_json()
     own = drill_verdict_key(table, arn, verdict.subject.as_of, drill_id)
-    put_bytes(s3, bucket, own, body, content_type="application/json")
-    standing = read_verdict(s3, bucket, verdict_key(table, arn))
-    if standing is not None and standing.is_proven and not verdict.counts:
-        log.warning("The proof crashed; the verdict of %s, %s, holds", standing.decided_at, standing.proof.label)
-        return
-    put_bytes(s3, bucket, verdict_key(table, arn), body, content_type="application/json")
+    put_bytes(s3, bucket, own, body, content_type=JSON)
+    key = verdict_key(table, arn)
+    for _ in range(MAX_VERDICT_TRIES):
+        content, condition = get_for_update(s3, bucket, key)
+        standing = Verdict.from_json(content) if content is not None else None
+        if standing is not None and not outweighs(verdict, standing):
+            log.warning("The verdict of %s, %s, holds", standing.decided_at, standing.proof.label)
+            return
+        if put_if(s3, bucket, key, body, condition, content_type=JSON):
+            return
+    raise VerdictContentionError(
+        f"s3://{bucket}/{key} changed under {MAX_VERDICT_TRIES} attempts to record a verdict; clear this task."
+    )
+
+
+def outweighs(new: Verdict, standing: Verdict) -> bool:
+    """Say whether a verdict takes another one's place on the same recovery point, whichever is recorded first.
+
+    A proof that crashed (it counted nothing) fails its drill, but tells nothing about the recovery point: it does
+    not take a proof away, or retention would give up a good point for a bad network. Nor does a proof take a deeper
+    one away. Of all others, the one that was decided later holds.
+    """
+    if standing.is_proven and not new.counts:
+        return False
+    if new.is_proven and not standing.counts:
+        return True
+    if new.is_proven and standing.is_proven and new.depth is not standing.depth:
+        return new.depth.rank > standing.depth.rank
+    return new.decided_at >= standing.decided_at
 
 
 def read_verdict(s3: Any, bucket: str, key: str) -> Verdict | None:
