@@ -105,19 +105,22 @@ def find_restored_tables(
 ) -> list[tuple[RestoredTable, dict[str, Any]]]:
     """Return every table named like a restored copy of a source, with the record of who made it ({} if none).
 
+    A source is one of those given, or what our own record of that very table names: a drill may restore any table.
     A tag may hold a run's name in an altered form, so a run is only believed where the record spells it out.
     """
     found = []
     for page in dynamodb.get_paginator("list_tables").paginate():
         for name in page["TableNames"]:
             parts = parse_restored_name(name)
-            if parts is None or parts.source not in sources:
+            if parts is None:
+                continue
+            record = get_json(s3, bucket, restore_record_key(name)) or {}
+            if parts.source not in sources and (record.get("table"), record.get("source")) != (name, parts.source):
                 continue
             try:
                 table = dynamodb.describe_table(TableName=name)["Table"]
             except dynamodb.exceptions.ResourceNotFoundException:
                 continue
-            record = get_json(s3, bucket, restore_record_key(name)) or {}
             tags = {
                 tag["Key"]: tag["Value"]
                 for tag in dynamodb.list_tags_of_resource(ResourceArn=table["TableArn"]).get("Tags", [])
@@ -133,6 +136,11 @@ def find_restored_tables(
             )
             found.append((restored, record))
     return found
+
+
+def sources_of(tables: Iterable[tuple[RestoredTable, Mapping[str, Any]]], sources: Collection[str]) -> frozenset[str]:
+    """Return the allow-list of a sweep: the given sources, and those that records of the found tables name."""
+    return frozenset({*sources, *(str(record["source"]) for _, record in tables if record.get("source"))})
 
 
 def decide_sweep(

@@ -33,6 +33,7 @@ from backup_flows.retention.sweep import (
     drop_swept,
     file_limits,
     find_restored_tables,
+    sources_of,
     sweep_files,
 )
 from recovery_retention.inventory import LastInventory
@@ -290,9 +291,11 @@ def sweep_restored_tables(planned: dict[str, Any]) -> dict[str, Any]:
     dynamodb = client("dynamodb")
     protection = load_protection(project_file(PROTECTION_FILE))
     found = find_protected_tables(functools.cache(client), protection)
-    sources = {resources.table, *(table.name for table in found.tables)}
+    protected = {resources.table, *(table.name for table in found.tables)}
+    restored = find_restored_tables(dynamodb, client("s3"), bucket=resources.bucket, sources=protected)
+    sources = sources_of(restored, protected)
     decided = decide_sweep(
-        find_restored_tables(dynamodb, client("s3"), bucket=resources.bucket, sources=sources),
+        restored,
         sources=sources,
         older_than=dt.timedelta(minutes=params["sweep_older_than_minutes"]),
         now=run_as_of(context) if planned["mode"]["past"] else aws_now(),

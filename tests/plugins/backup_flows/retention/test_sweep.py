@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from typing import Any
 
 import pytest
@@ -96,6 +97,21 @@ class TestTables:
             flow.make_table(name)
         found = find_restored_tables(flow.dynamodb, flow.s3, bucket=flow.bucket, sources=SOURCES)
         assert [table.name for table, _ in found] == [left_behind]
+
+    def test_one_of_a_table_that_nobody_protects_is_swept_by_its_record_alone(self, shop):
+        flow = shop.flow
+        target = restored_table_name("customers", dt.date(2026, 11, 1), "a/b")
+        flow.make_table(target)
+        flow.wait(7200)
+        assert shop.run()["swept"] == []
+        record = {"table": target, "source": "customers", "run": "a/b", "dag_id": "a", "run_id": "b"}
+        key = restore_record_key(target)
+        for false in ({"source": "orders"}, {"table": "customers"}):
+            flow.s3.put_object(Bucket=flow.bucket, Key=key, Body=json.dumps({**record, **false}).encode())
+            assert shop.run(run={"run_id": f"manual__{false}"})["swept"] == []
+        flow.s3.put_object(Bucket=flow.bucket, Key=key, Body=json.dumps(record).encode())
+        assert shop.run(run={"run_id": "manual__2"})["swept"] == [target]
+        assert target not in flow.tables()
 
     def test_a_run_with_an_odd_name_is_believed_by_its_record(self, shop, new_context):
         """A tag may not hold what a run's name may; the record spells it out."""
