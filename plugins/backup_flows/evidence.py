@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from backup_flows.chain import append, claim_folder
-from backup_flows.keys import drill_verdict_key, evidence_prefix, history_key, verdict_key
+from backup_flows.expectations import keep_history, surroundings_of
+from backup_flows.keys import drill_verdict_key, evidence_prefix, verdict_key
 from backup_flows.store import get_bytes, get_for_update, put_bytes, put_if
 from dynamodb_bulk.compare import Comparison
 from dynamodb_bulk.fingerprint import Fingerprint
 from restore_proof.evidence import DIFF_NAME, PACK_NAME, REPORT_NAME, Drill, Evidence, Link, make_evidence
-from restore_proof.history import Surroundings, make_record
 from restore_proof.settings import SettingsComparison
 from restore_proof.verdict import Verdict
 
@@ -70,6 +70,9 @@ def record_evidence(
     :raises backup_flows.chain.ChainContentionError: other drills of the table won every race for the chain's head.
     """
     subject = verdict.subject
+    around = surroundings_of(s3, bucket, verdict, drill, ended_at=written_at)
+    if around.estimate is not None or around.cost is not None:
+        drill = replace(drill, cost={"estimate": around.estimate, "actual": around.cost})
     folder, earlier = claim_folder(s3, bucket, evidence_prefix(subject.table_name, subject.as_of, drill.drill_id))
     verdict = replace(verdict, evidence=f"s3://{bucket}/{folder}{REPORT_NAME}")
     diff_sha256 = None
@@ -94,9 +97,7 @@ def record_evidence(
     evidence = append(s3, bucket=bucket, table=subject.table_name, key=f"{folder}{PACK_NAME}", make=make)
     put_bytes(s3, bucket, f"{folder}{REPORT_NAME}", evidence.report, content_type="text/html")
     # Before the verdict, which ends the drill: one that is lost in between is recorded anew, by the same names.
-    record = make_record(verdict, drill, Surroundings())
-    key = history_key(subject.table_name, subject.as_of, drill.drill_id)
-    put_bytes(s3, bucket, key, record.to_json(), content_type=JSON)
+    keep_history(s3, bucket, verdict, drill, around, ended_at=written_at)
     record_verdict(s3, bucket=bucket, verdict=verdict, drill_id=drill.drill_id)
     log.info("Verdict on %s: %s", subject.recovery_point_arn, verdict.proof.label)
     log.info("Report: %s", verdict.evidence)

@@ -108,6 +108,16 @@ def retention_prefix(as_of: str, run: str) -> str:
     return f"retention/{_part(as_of)}-{_part(run)}/"
 
 
+def spending_prefix(month: str) -> str:
+    """Return the prefix of what the drills of a month cost (:mod:`backup_flows.budget`)."""
+    return f"spending/{_part(month)}/"
+
+
+def spending_key(month: str, table: str, as_of: str, drill_id: str, amount: str) -> str:
+    """Return the key of what one drill is expected to cost, or did."""
+    return f"{spending_prefix(month)}{_part(table)}/{_part(as_of)}-{_part(drill_id)}/{_part(amount)}.json"
+
+
 def _part(name: str) -> str:
     """Return ``name`` if it can be one part of a key: no slash, nothing to escape."""
     if not _SAFE.fullmatch(name) or set(name) == {"."}:

@@ -241,6 +241,12 @@ class ProtectedTable:
     entry: str
 
 
+class BudgetRun(_Section):
+    """What the restore drills of a calendar month (UTC) may cost by ``include/prices.yaml``; None: any sum."""
+
+    monthly_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+
 class Protection(_Section):
     """The whole file. Read it with :func:`backup_flows.protection_file.load_protection`."""
 
@@ -248,6 +254,7 @@ class Protection(_Section):
     defaults: Settings = Settings()
     tiers: dict[TierName, TierEntry] = Field(default_factory=dict)
     retention: RetentionRun = RetentionRun()
+    budget: BudgetRun = BudgetRun()
     tables: Annotated[tuple[TableEntry, ...], Field(min_length=1)]
 
     def rule(self, entry: TableEntry) -> ProtectionRule:

@@ -33,6 +33,7 @@ _REMEDIES: Final[Mapping[str, str]] = {
     "rpo_hours": "give hours above 0, at least the tier's own period",
     "rto_minutes": "give minutes above 0",
     "on_new_point": "write true or false",
+    "monthly_usd": "give dollars from 0 on, or null for no limit",
     "vault": "2 to 50 letters, digits, _ and -; leave it out for the stack's vault",
     "name": "give one table's exact name, 3 to 255 letters, digits, _, . and -; choose many tables by `tag`",
     "arn": "give a table's ARN, arn:aws:dynamodb:<region>:<account>:table/<name>",

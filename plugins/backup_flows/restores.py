@@ -21,6 +21,7 @@ from backup_flows.as_of import utcnow
 from backup_flows.aws import AWS_CONN_ID, client
 from backup_flows.defaults import MAPPED_MAY_BE_SKIPPED, NO_RETRY, RESTORE_LIMIT, SCAN_LIMIT, VERDICT
 from backup_flows.evidence import read_verdict
+from backup_flows.expecting import Subject, World, expect_if_unknown
 from backup_flows.failures import TellsFailure, tells_failure
 from backup_flows.fingerprints import Binding
 from backup_flows.keys import drill_verdict_key, evidence_prefix, restore_record_key
@@ -303,6 +304,11 @@ def prove_restored_table(
         parts=tuple(Part.from_dict(part) for part in parts),
         max_rcu=context["params"]["max_rcu"],
         load={name: loaded[name] for name in LOAD_FIGURES} if loaded is not None else None,
+    )
+    expect_if_unknown(
+        World(BackupHook(aws_conn_id=AWS_CONN_ID), client, clock),
+        Subject.of({"vault": bound.vault, "table_arn": bound.table_arn, **resources}, resources["run_key"]),
+        binding,
     )
     scaling = client("application-autoscaling")
     try:

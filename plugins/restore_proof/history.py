@@ -51,15 +51,17 @@ class Surroundings:
         targets: of the table; None where it is not protected by a rule.
         newest_usable_at: when the table's newest recovery point that can be restored was made (aware).
         looked_at: when that was looked up (aware).
-        estimated_usd: what the drill was expected to cost.
-        cost: what it did cost (`restore_proof.costs.Cost.to_dict`).
+        estimate: what the drill was expected to cost (`restore_proof.costs.Cost.to_dict`).
+        cost: what it did cost.
+        restore_job_id: the restore job, if one was started.
     """
 
     targets: Targets | None = None
     newest_usable_at: dt.datetime | None = None
     looked_at: dt.datetime | None = None
-    estimated_usd: float | None = None
+    estimate: Mapping[str, Any] | None = None
     cost: Mapping[str, Any] | None = None
+    restore_job_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Record:
         rpo_target, rto_target: in seconds.
         estimated_usd, actual_usd: what the drill was expected to cost, and did cost by the price file.
         report: where the evidence is.
+        restore_job_id: attempts of a drill may share their restore.
     """
 
     table: str
@@ -95,6 +98,7 @@ class Record:
     estimated_usd: float | None = None
     actual_usd: float | None = None
     report: str | None = None
+    restore_job_id: str | None = None
 
     @property
     def rto(self) -> float | None:
@@ -127,6 +131,7 @@ class Record:
             "rto": {"actual": self.rto, "target": self.rto_target},
             "cost_usd": {"estimated": self.estimated_usd, "actual": self.actual_usd},
             "report": self.report,
+            "restore_job_id": self.restore_job_id,
         }
         return json.dumps(document, indent=2, sort_keys=True).encode() + b"\n"
 
@@ -159,6 +164,7 @@ class Record:
                 estimated_usd=document["cost_usd"]["estimated"],
                 actual_usd=document["cost_usd"]["actual"],
                 report=document["report"],
+                restore_job_id=document["restore_job_id"],
             )
         except HistoryFormatError:
             raise
@@ -178,7 +184,6 @@ def make_record(verdict: Verdict, drill: Drill, around: Surroundings) -> Record:
     seconds: dict[str, float] = {}
     for phase in drill.phases:
         seconds[phase.name] = round(seconds.get(phase.name, 0.0) + max(0.0, phase.seconds), 3)
-    cost = around.cost or {}
     return Record(
         table=verdict.subject.table_name,
         as_of=verdict.subject.as_of,
@@ -193,9 +198,10 @@ def make_record(verdict: Verdict, drill: Drill, around: Surroundings) -> Record:
         usable_age=_age(around.newest_usable_at, around.looked_at),
         rpo_target=around.targets.rpo.total_seconds() if around.targets else None,
         rto_target=around.targets.rto.total_seconds() if around.targets else None,
-        estimated_usd=around.estimated_usd,
-        actual_usd=cost.get("total_usd"),
+        estimated_usd=around.estimate["total_usd"] if around.estimate else None,
+        actual_usd=around.cost["total_usd"] if around.cost else None,
         report=verdict.evidence,
+        restore_job_id=around.restore_job_id,
     )
 
 

@@ -16,6 +16,7 @@ from aws_backup.states import Outcome, StateKind, classify
 from aws_backup.summaries import summarise_restore_job
 from backup_flows.aws import AWS_CONN_ID, client
 from backup_flows.defaults import DRILL_VERDICT, NO_RETRY, RESTORE_LIMIT
+from backup_flows.drills.budgeting import CHECK_BUDGET, budget_refusal, refusal_of
 from backup_flows.drills.errors import DrillsNotProvenError, NothingBoundError
 from backup_flows.drills.ledger import standing_of, verdict_of
 from backup_flows.drills.tasks import proof_of, states_of, xcom_of
@@ -97,7 +98,8 @@ def conclude(order: dict[str, Any], tasks: Sequence[str], context: Any) -> dict[
 
     :param order: the drill.
     :param tasks: names of the drill's tasks within its group, in their order.
-    :raises airflow.sdk.exceptions.AirflowSkipException: the verdict is an older one, told already.
+    :raises airflow.sdk.exceptions.AirflowSkipException: the verdict is an older one, told already; or the budget
+        stopped the drill, so that there is none.
     """
     s3 = client("s3")
     states = states_of(context, tasks)
@@ -106,6 +108,9 @@ def conclude(order: dict[str, Any], tasks: Sequence[str], context: Any) -> dict[
     proof = proof_of(context)
     verdict = verdict_of(s3, order, proof) if proof else standing_of(s3, order).decided
     if verdict is None:
+        refusal = refusal_of(xcom_of(context, CHECK_BUDGET, FAILURE)) if states.get(CHECK_BUDGET) == "failed" else None
+        if refusal is not None:
+            raise AirflowSkipException(f"The drill was not started: {refusal}")
         verdict = record_failure(order, states, context)
     arn = order["chosen"]["recovery_point_arn"]
     mirror_verdict(client("backup"), s3, bucket=order["bucket"], table=order["table"], recovery_point_arn=arn)
@@ -217,8 +222,9 @@ def put_validation_result(order: dict[str, Any]) -> str:
 @task(task_id="report", trigger_rule="none_failed", **NO_RETRY)
 def report_drills(orders: list[dict[str, Any]] | None, tests: list[dict[str, Any]] | None) -> dict[str, Any]:
     """Name every drill of the run with its verdict; fail if one is not proven."""
-    s3 = client("s3")
+    s3, ti = client("s3"), get_current_context()["ti"]
     found, wrong = {}, []
+    refused = {order["run_key"]: budget_refusal(ti, "drill", index) for index, order in enumerate(orders or [])}
     for order in [*(orders or []), *(tests or [])]:
         verdict = standing_of(s3, order).verdict
         label = verdict.proof.label if verdict is not None else "no verdict"
@@ -231,9 +237,8 @@ def report_drills(orders: list[dict[str, Any]] | None, tests: list[dict[str, Any
         }
         log.info("%s: %s (%s)", order["table"], label, arn)
         if verdict is None or not verdict.is_proven:
-            wrong.append(
-                f"{order['table']} ({arn}) is {label}: {' '.join(verdict.reasons) if verdict else 'look at its tasks'}"
-            )
+            reason = " ".join(verdict.reasons) if verdict else refused.get(order["run_key"]) or "look at its tasks"
+            wrong.append(f"{order['table']} ({arn}) is {label}: {reason}")
     if wrong:
         raise DrillsNotProvenError(f"{len(wrong)} of {len(found)} drills were not proven:\n" + "\n".join(wrong))
     return found

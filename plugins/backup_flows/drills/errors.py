@@ -37,5 +37,9 @@ class NothingBoundError(DrillRefusedError):
     """Nothing tells what the recovery point must hold, so no restore of it could be proven."""
 
 
+class BudgetRefusedError(DrillRefusedError):
+    """The month's budget stops a drill before it starts; it leaves no verdict, because nothing was tried."""
+
+
 class DrillsNotProvenError(DrillRefusedError):
     """Drills of a run ended otherwise than proven; the message names each with its reason."""

@@ -7,6 +7,7 @@ from typing import Any
 from airflow.sdk import task_group
 
 from backup_flows.bracket_tasks import bind_by_brackets
+from backup_flows.drills.budgeting import CHECK_BUDGET, check_budget
 from backup_flows.drills.concluding import conclude_drill, put_validation_result, report_drills
 from backup_flows.drills.tasks import (
     choose,
@@ -25,6 +26,7 @@ ADOPTED_GROUP = "adopted"
 DRILL_TASKS = [
     "bind",
     "prepare",
+    CHECK_BUDGET,
     "restore.plan_restore",
     "restore.start_restore_job",
     "restore.wait_for_restore_job",
@@ -45,6 +47,7 @@ def drill(order: Any) -> Any:
     bound >> binding
     restored: Any = restore(order, binding, start_task=f"{DRILL_GROUP}.{START_TASK}")
     plan, job, start, tagged = restored
+    check_budget(order, binding) >> plan
     proven: Any = prove_restored(order, plan, binding, job)
     concluded: Any = conclude_drill(order, DRILL_TASKS)
     dropped: Any = drop_restored(order, plan)

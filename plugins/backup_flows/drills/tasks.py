@@ -31,6 +31,7 @@ from backup_flows.drills.ledger import (
 )
 from backup_flows.drills.moment import Moment, drill_moment
 from backup_flows.drills.points import ensure_usable, find_point
+from backup_flows.expecting import Subject, World, expect_if_unknown
 from backup_flows.failures import tells_failure
 from backup_flows.fingerprints import Binding
 from backup_flows.keys import restore_record_key
@@ -354,6 +355,8 @@ def prove_once(order: dict[str, Any], binding: dict[str, Any], job: dict[str, An
             encryption_type=ENCRYPTION_TYPE if order["restore_job_id"] is None else None,
             max_rcu=context["params"]["max_rcu"],
         )
+        world = World(BackupHook(aws_conn_id=AWS_CONN_ID), client, clock)
+        expect_if_unknown(world, Subject.of(order, standing.next_id), binding)
         try:
             ensure_same_keys(dynamodb, s3, order, bound)
             verdict = prove(dynamodb, s3, request, clock=clock, scaling=client("application-autoscaling"))

@@ -65,7 +65,7 @@ def test_a_record_keeps_every_part_and_what_was_true_at_its_moment() -> None:
         targets=Targets(rpo=27 * HOUR, rto=4 * HOUR),
         newest_usable_at=NOW - 3 * HOUR,
         looked_at=NOW - HOUR,
-        estimated_usd=0.5,
+        estimate={"total_usd": 0.5},
         cost={"total_usd": 0.25},
     )
     record = record_of(around=around)
@@ -104,7 +104,8 @@ def test_a_drill_that_never_restored_has_a_record_too() -> None:
 
 
 def test_records_survive_being_stored() -> None:
-    record = record_of(around=Surroundings(targets=Targets(27 * HOUR, HOUR), estimated_usd=0.5))
+    around = Surroundings(targets=Targets(27 * HOUR, HOUR), estimate={"total_usd": 0.5}, restore_job_id="r")
+    record = record_of(around=around)
     assert Record.from_json(record.to_json()) == record
 
 

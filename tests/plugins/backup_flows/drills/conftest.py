@@ -13,7 +13,7 @@ from aws_backup.exceptions import RestoreJobFailedError
 from aws_backup.operators.backup import BackupStartRestoreJobOperator
 from aws_backup.summaries import summarise_restore_job
 from backup_flows import restores
-from backup_flows.drills import concluding, tasks
+from backup_flows.drills import budgeting, concluding, tasks
 from backup_flows.drills.flow import ADOPTED_TASKS, DRILL_TASKS
 from backup_flows.failures import FAILURE
 from backup_flows.fingerprints import Binding
@@ -96,7 +96,7 @@ class Run:
     def restore(self, order: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Go on until the restored table is there; None if the drill is over before."""
         binding = self.call("prepare", tasks.prepare, order)
-        if binding is None:
+        if binding is None or self.call("check_budget", budgeting.check_budget, order, binding) is None:
             return None
         plan = self.call(
             "restore.plan_restore", restores.plan_restore, order, binding, "drill.restore.start_restore_job"

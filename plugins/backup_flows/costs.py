@@ -1,0 +1,119 @@
+"""What a drill uses, before it is started and after it: the figures that a price file turns into money.
+
+No Airflow import.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from restore_proof.costs import UNIT_BYTES, Work
+from restore_proof.verdict import Depth
+
+ASSUMED_TABLE_HOURS: Final = 2.0
+"""How long a restored table is expected to be there: most restores take less than an hour, and a proof reads fast."""
+S3_PUTS: Final = 25
+S3_GETS: Final = 60
+"""Requests to S3 of a drill, about; they come to a hundredth of a cent, and are not counted one by one."""
+PROVISIONED: Final = "PROVISIONED"
+COLD: Final = "COLD"
+RESTORED_SCAN: Final = "scan restored"
+"""Name of the figures of reading the restored table, among those of a drill's evidence."""
+
+
+def expected_work(
+    binding: Mapping[str, Any],
+    *,
+    point: Mapping[str, Any],
+    settings: Mapping[str, Any] | None = None,
+    tested: bool = False,
+) -> Work:
+    """Return what a drill is going to use.
+
+    Reading the restored table takes what reading its source took when it was backed up, in the same depth.
+
+    Args:
+        binding: what is bound to the recovery point (`backup_flows.fingerprints.Binding` as a dict).
+        point: AWS's description of it (DescribeRecoveryPoint); empty where there is none.
+        settings: the source's settings as recorded with it; None: not recorded.
+        tested: whether AWS's own restore testing restores it.
+    """
+    figures = (binding.get("before") or {}).get("figures") or {}
+    size = point.get("BackupSizeInBytes") or binding.get("size_bytes") or figures.get("bytes")
+    units = float(figures.get("capacity_units") or 0)
+    remarks = []
+    if not units and binding.get("depth", Depth.FULL) == Depth.FULL and size:
+        units = size / UNIT_BYTES
+        remarks.append("What the proof will read is reckoned from the size of the backup.")
+    capacity = _capacity(settings)
+    if capacity is not None:
+        remarks.append("The capacity of indexes is not counted.")
+    return Work(
+        restored_bytes=int(size) if size is not None else None,
+        from_cold=point.get("StorageClass") == COLD,
+        read_units=units,
+        table_hours=ASSUMED_TABLE_HOURS,
+        read_capacity=capacity["read"] if capacity else None,
+        write_capacity=capacity["write"] if capacity else None,
+        s3_puts=S3_PUTS,
+        s3_gets=S3_GETS,
+        restore_tests=int(tested),
+        remarks=tuple(remarks),
+    )
+
+
+def _capacity(settings: Mapping[str, Any] | None) -> dict[str, int] | None:
+    """Return the provisioned capacity that the restored table comes back with; None: it has none, or is not known."""
+    if settings is None or settings.get("billing_mode") != PROVISIONED:
+        return None
+    return settings.get("provisioned_throughput")
+
+
+def actual_work(
+    expected: Work,
+    *,
+    restore: Mapping[str, Any],
+    figures: Mapping[str, Mapping[str, Any]],
+    ended_at: dt.datetime,
+    restored_before: str | None = None,
+) -> Work:
+    """Return what a drill did use.
+
+    Args:
+        expected: what it was expected to use.
+        restore: summary of the restore job; empty where none was started.
+        figures: those of the drill's evidence.
+        ended_at: when the drill was over, and the restored table dropped, nearly (aware).
+        restored_before: an earlier attempt of the drill, which this restore has been counted with.
+    """
+    remarks: list[str] = []
+    scan = figures.get(RESTORED_SCAN) or {}
+    completed = restore.get("state") == "COMPLETED"
+    units = float(scan.get("capacity_units") or 0)
+    if completed and not scan:
+        units = expected.read_units
+        remarks.append("How much the proof read before it ended is not known, so all of it is counted.")
+    size = restore.get("size_bytes") or expected.restored_bytes
+    if not completed:
+        size = 0
+        remarks.append("No restore was completed, so none is counted.")
+    elif restored_before is not None:
+        size = 0
+        remarks.append(f"The restore is counted with the attempt {restored_before}.")
+    return replace(
+        expected,
+        restored_bytes=size,
+        read_units=units,
+        table_hours=_hours_since(restore.get("creation_date"), ended_at) if completed else 0.0,
+        restore_tests=expected.restore_tests if completed and restored_before is None else 0,
+        remarks=tuple(remarks),
+    )
+
+
+def _hours_since(started: str | None, ended_at: dt.datetime) -> float:
+    if not started:
+        return 0.0
+    return max(0.0, (ended_at - dt.datetime.fromisoformat(started)).total_seconds()) / 3600

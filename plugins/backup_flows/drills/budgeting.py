@@ -1,0 +1,103 @@
+"""The budget's guard: a drill that the month's money does not last for is not started."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk import task
+
+from aws_backup.hooks.backup import BackupHook
+from backup_flows.aws import AWS_CONN_ID, client
+from backup_flows.budget import Drilled, OverBudgetError, month_of, reserve
+from backup_flows.drills.errors import BudgetRefusedError
+from backup_flows.drills.ledger import standing_of
+from backup_flows.expecting import Subject, World, expect
+from backup_flows.failures import FAILURE, tells_failure
+from backup_flows.project_files import project_file
+from backup_flows.protection_file import PROTECTION_FILE, ProtectionFileError, load_protection
+from backup_flows.recovery_points import aws_clock
+from restore_proof.prices import PRICE_FILE, PriceFileError, Prices, read_prices
+
+log = logging.getLogger(__name__)
+
+CHECK_BUDGET = "check_budget"
+
+
+def prices_for(limit: float | None) -> Prices | None:
+    """Read the price file; where there is no limit, drills go on without it.
+
+    :param limit: of the month, in dollars.
+    :raises BudgetRefusedError: there is a limit, and no price to hold a drill against.
+    """
+    try:
+        return read_prices(project_file(PRICE_FILE))
+    except (PriceFileError, OSError) as error:
+        if limit is None:
+            log.warning("This drill's cost can't be reckoned: %s", error)
+            return None
+        raise BudgetRefusedError(
+            f"budget.monthly_usd allows {limit:.2f} $ a month, and what a drill costs can't be told: {error} "
+            "Nothing was restored. Correct the price file and clear this task."
+        ) from error
+
+
+@task(task_id=CHECK_BUDGET, retries=5)
+@tells_failure
+def check_budget(order: dict[str, Any], binding: dict[str, Any]) -> dict[str, Any]:
+    """Reckon what the drill is going to cost; refuse it where that takes the month over its budget.
+
+    :return: the estimate, with the month and what its other drills come to.
+    """
+    s3 = client("s3")
+    try:
+        protection = load_protection(project_file(PROTECTION_FILE))
+    except (ProtectionFileError, OSError) as error:
+        raise BudgetRefusedError(
+            f"whether there is a budget can't be told: {error} Nothing was restored. Correct the file and clear this "
+            "task."
+        ) from error
+    limit = protection.budget.monthly_usd
+    prices = prices_for(limit)
+    drill_id = standing_of(s3, order).next_id
+    world = World(BackupHook(aws_conn_id=AWS_CONN_ID), functools.cache(client), aws_clock())
+    expectation = expect(world, Subject.of(order, drill_id), binding, protection=protection, prices=prices)
+    estimate = expectation.estimate
+    if estimate is None:
+        return {"estimate": None, "month": month_of(expectation.looked_at), "others_usd": None, "limit_usd": limit}
+    month, details = month_of(expectation.looked_at), estimate.to_dict()
+    drilled = Drilled(order["table"], order["as_of"], drill_id)
+    try:
+        others = reserve(s3, order["bucket"], month, drilled, details["total_usd"], limit=limit, details=details)
+    except OverBudgetError as error:
+        raise BudgetRefusedError(str(error)) from error
+    log.info("The drill is expected to cost %.4f $", details["total_usd"])
+    for part in details["parts"]:
+        log.info("  %s: %s %s, %.6f $", part["name"], part["amount"], part["unit"], part["usd"])
+    for remark in details["remarks"]:
+        log.info("  %s", remark)
+    if limit is not None:
+        log.info("The other drills of %s come to %.4f $ of %.2f $", month, others, limit)
+    return {"estimate": details, "month": month, "others_usd": others, "limit_usd": limit}
+
+
+def refusal_of(failure: Mapping[str, str] | None) -> str | None:
+    """Return why the budget stopped a drill; None if it did not.
+
+    :param failure: what the task told of how it failed (:mod:`backup_flows.failures`).
+    """
+    if failure is not None and failure["type"] == BudgetRefusedError.__name__:
+        return failure["message"]
+    return None
+
+
+def budget_refusal(ti: Any, group: str, index: int) -> str | None:
+    """Return why the budget stopped one of a run's mapped drills; None if it did not.
+
+    :param ti: a task of the run, outside of the drills' group.
+    :param group: the group's id.
+    :param index: which drill.
+    """
+    return refusal_of(ti.xcom_pull(task_ids=f"{group}.{CHECK_BUDGET}", key=FAILURE, map_indexes=index))

@@ -1,0 +1,126 @@
+"""The budget's guard before a drill, and what the drill did cost after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from backup_flows.drills import concluding
+from backup_flows.drills.budgeting import refusal_of
+from backup_flows.drills.errors import DrillsNotProvenError
+from backup_flows.failures import FAILURE
+from backup_flows.project_files import PROJECT_HOME_VARIABLE, project_home
+from restore_proof.history_reader import read_history
+
+pytestmark = pytest.mark.component
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Make a project whose ``protection.yaml`` has a budget; prices are a million-fold, so that small drills cost."""
+    home = project_home()
+
+    def make(monthly_usd: float | None, *, prices: str | None = None) -> Path:
+        include = tmp_path / "include"
+        include.mkdir(exist_ok=True)
+        protection = yaml.safe_load((home / "include/protection.yaml").read_text())
+        (include / "protection.yaml").write_text(yaml.safe_dump({**protection, "budget": {"monthly_usd": monthly_usd}}))
+        dear = yaml.safe_load((home / "include/prices.yaml").read_text())
+        dear["prices"] = {name: 1_000_000 * dollars for name, dollars in dear["prices"].items() if dollars}
+        dear["prices"] |= {"s3_put_thousand": 0.005, "s3_get_thousand": 0.0004}
+        (include / "prices.yaml").write_text(prices or yaml.safe_dump(dear))
+        monkeypatch.setenv(PROJECT_HOME_VARIABLE, str(tmp_path))
+        return tmp_path
+
+    return make
+
+
+def spent(flow: Any) -> list[str]:
+    return [key.rpartition("/")[2].partition("-")[0] for key in flow.keys("spending/2026-11/")]
+
+
+def test_a_drill_is_reckoned_before_and_after(flow, run, order, project):
+    project(5)
+    concluded = run.drill(order)
+    assert concluded["verdict"] == "PROVEN"
+    checked = run.xcoms["check_budget", "return_value"]
+    assert (checked["month"], checked["limit_usd"], checked["others_usd"]) == ("2026-11", 5.0, 0.0)
+    (record,) = read_history(flow.s3, flow.bucket, "orders")
+    assert record.estimated_usd == checked["estimate"]["total_usd"] > 0
+    assert record.actual_usd is not None
+    assert 0 < record.actual_usd < record.estimated_usd
+    assert spent(flow) == ["actual", "estimated"]
+    # The tier is daily, with windows of one hour and two: 24 + 1 + 2 hours.
+    assert (record.rpo_target, record.rto_target) == (27 * 3600, 240 * 60)
+    assert record.usable_age == 60
+    assert record.restore_job_id == run.restore_jobs()[0]
+
+
+def test_a_drill_over_the_budget_is_not_started_and_leaves_no_verdict(flow, run, order, binding, project):
+    project(0)
+    assert run.drill(order) is None
+    assert run.states["check_budget"] == "failed"
+    assert run.states["conclude"] == "skipped"
+    assert run.restore_jobs() == []
+    assert run.verdicts(binding) == {}
+    assert spent(flow) == []
+    told = refusal_of(run.xcoms["check_budget", FAILURE])
+    assert told is not None
+    assert "more than the 0.00 $ that budget.monthly_usd allows" in told
+    with pytest.raises(DrillsNotProvenError, match="no verdict: the drill of table orders is expected to cost"):
+        run.in_task(concluding.report_drills, run.context, [order], None)
+
+
+def test_a_drill_that_was_refused_runs_when_the_budget_was_raised(flow, run, order, project):
+    project(0)
+    assert run.drill(order) is None
+    project(5)
+    assert run.drill(order)["verdict"] == "PROVEN"
+
+
+def test_without_a_limit_a_bad_price_file_stops_nothing(flow, run, order, project):
+    project(None, prices="version: 1\n")
+    assert run.drill(order)["verdict"] == "PROVEN"
+    (record,) = read_history(flow.s3, flow.bucket, "orders")
+    assert (record.estimated_usd, record.actual_usd) == (None, None)
+    assert record.rto_target == 240 * 60
+
+
+def test_with_a_limit_a_bad_price_file_stops_the_drill(flow, run, order, binding, project):
+    project(5, prices="version: 1\n")
+    assert run.drill(order) is None
+    assert "what a drill costs can't be told" in run.xcoms["check_budget", FAILURE]["message"]
+    assert run.restore_jobs() == []
+    assert run.verdicts(binding) == {}
+
+
+def test_a_restore_that_failed_costs_nothing_but_its_requests(flow, run, order, project):
+    project(5)
+    restored = run.restore(order)
+    plan, _ = restored
+    run.states["prove"] = "upstream_failed"
+    run.states["restore.start_restore_job"] = "success"
+    run.xcoms["restore.start_restore_job", "return_value"] = None
+    assert run.conclude(order)["verdict"] == "FAILED"
+    (record,) = read_history(flow.s3, flow.bucket, "orders")
+    assert record.actual_usd is not None
+    assert record.actual_usd < 0.001
+    assert plan["target_table"] == order["target_table"]
+
+
+def test_attempts_that_share_a_restore_pay_for_it_once(flow, run, order, project):
+    project(5)
+    first = run.restore(order)
+    run.states["prove"] = "failed"
+    run.conclude(order)
+    assert run.drill(order)["verdict"] == "PROVEN"
+    assert len(run.restore_jobs()) == 1
+    died, proven = sorted(read_history(flow.s3, flow.bucket, "orders"), key=lambda record: record.decided_at)
+    assert (died.proven, proven.proven) == (False, True)
+    assert died.restore_job_id == proven.restore_job_id == first[1]["job_id"]
+    paid = flow.document(next(k for k in flow.keys("spending/") if f"{proven.drill_id}/actual" in k))
+    assert paid["remarks"][0] == f"The restore is counted with the attempt {died.drill_id}."
