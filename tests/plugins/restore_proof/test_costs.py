@@ -100,7 +100,7 @@ class TestPriceFile:
             ({"restore_warm_gb": -1}, "prices.restore_warm_gb: Input should be greater than or equal to 0"),
             ({"restore_warm_gb": "cheap"}, "prices.restore_warm_gb: Input should be a valid number"),
             ({"read_million": float("inf")}, "prices.read_million: Input should be a finite number"),
-            ({"resotre": 1}, "prices.resotre: Extra inputs are not permitted"),
+            ({"restoration": 1}, "prices.restoration: Extra inputs are not permitted"),
         ],
     )
     def test_a_wrong_price_is_named(self, tmp_path: Path, change: dict[str, Any], told: str) -> None:
