@@ -165,7 +165,11 @@ def tag_restored_table(plan: dict[str, Any], job: dict[str, Any]) -> str:
     dynamodb = client("dynamodb")
     table = dynamodb.describe_table(TableName=plan["target_table"])["Table"]
     if table["TableStatus"] != "ACTIVE":
-        raise RestoredTableNotReadyError(f"{plan['target_table']} is {table['TableStatus']}, not ACTIVE")
+        raise RestoredTableNotReadyError(
+            f"{plan['target_table']} is {table['TableStatus']}, not ACTIVE, although its restore job {job['job_id']} "
+            "has completed. If it stays so, look at the table in DynamoDB's console and ask AWS; clear this task when "
+            "it is ACTIVE."
+        )
     dynamodb.tag_resource(
         ResourceArn=table["TableArn"],
         Tags=[
