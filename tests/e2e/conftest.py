@@ -205,13 +205,13 @@ class Site:
             for point in page["RecoveryPoints"]
         ]
 
-    def restored_tables(self) -> list[str]:
-        """Return the names of all tables that were restored from this site's table."""
+    def restored_tables(self, source: str | None = None) -> list[str]:
+        """Return the names of all tables that were restored from this site's table, or from another one."""
         return [
             name
             for page in self.dynamodb.get_paginator("list_tables").paginate()
             for name in page["TableNames"]
-            if name.startswith(f"{self.table}-restored-")
+            if name.startswith(f"{source or self.table}-restored-")
         ]
 
     def put(self, order: str, **attributes: str) -> None:
@@ -225,9 +225,9 @@ class Site:
         jobs = [job for page in pages for job in page["RestoreJobs"] if job["SourceResourceArn"] == self.table_arn]
         return sorted(jobs, key=lambda job: job["CreationDate"])
 
-    def drill_verdicts(self) -> dict[str, dict[str, Any]]:
-        """Return the verdicts of all drills of the table, by key."""
-        keys = [key for key in self.keys(f"recovery-points/{self.table}/") if "/verdicts/" in key]
+    def drill_verdicts(self, table: str | None = None) -> dict[str, dict[str, Any]]:
+        """Return the verdicts of all drills of the site's table, or of another one, by key."""
+        keys = [key for key in self.keys(f"recovery-points/{table or self.table}/") if "/verdicts/" in key]
         return {key: json.loads(self.read(key)) for key in keys}
 
     def keys(self, prefix: str) -> list[str]:
@@ -289,9 +289,10 @@ def deploy_fixture() -> Callable[..., Site]:
 def back_up_bound() -> Callable[..., Binding]:
     """A function that backs a site's table up without a DAG, with what vouches for the recovery point."""
 
-    def back_up(site: Site, *, elapse: Callable[[], object] | None = None) -> Binding:
+    def back_up(site: Site, *, table: str | None = None, elapse: Callable[[], object] | None = None) -> Binding:
         """Fingerprint, back up, fingerprint, bind.
 
+        :param table: another one than the site's own.
         :param elapse: lets a backup job's time pass, where the clock is held.
         """
 
@@ -300,15 +301,17 @@ def back_up_bound() -> Callable[..., Binding]:
 
         def take(which: str) -> Taken:
             taken, _ = fingerprints.take(
-                site.dynamodb, site.s3, bucket=site.bucket, prefix=f"{prefix}{which}.", table=site.table, clock=clock
+                site.dynamodb, site.s3, bucket=site.bucket, prefix=f"{prefix}{which}.", table=name, clock=clock
             )
             return taken
 
+        name = table or site.table
+        arn = site.table_arn.replace(f":table/{site.table}", f":table/{name}")
         prefix = f"intents/{uuid4().hex}/"
         before = take("before")
-        job_id = site.backup.start_backup_job(
-            BackupVaultName=site.vault, ResourceArn=site.table_arn, IamRoleArn=site.role_arn
-        )["BackupJobId"]
+        job_id = site.backup.start_backup_job(BackupVaultName=site.vault, ResourceArn=arn, IamRoleArn=site.role_arn)[
+            "BackupJobId"
+        ]
         if elapse is not None:
             elapse()
 
@@ -323,8 +326,8 @@ def back_up_bound() -> Callable[..., Binding]:
             site.bucket,
             Binding(
                 recovery_point_arn=job["RecoveryPointArn"],
-                table=site.table,
-                table_arn=site.table_arn,
+                table=name,
+                table_arn=arn,
                 vault=site.vault,
                 backup_job_id=job_id,
                 created_at=job["CreationDate"].isoformat(),
