@@ -24,6 +24,7 @@ from backup_flows.brackets import (
     window_of,
 )
 from backup_flows.defaults import RESTORE_LIMIT, SCAN_LIMIT
+from backup_flows.drills.budgeting import reserve_brackets
 from backup_flows.drills.errors import NothingBoundError
 from backup_flows.drills.points import ensure_usable, find_point
 from backup_flows.failures import tell_failure
@@ -46,9 +47,9 @@ class BracketTableLostError(RuntimeError):
 class BindByBracketsOperator(BaseOperator):
     """Return what is bound to a recovery point; where nothing is, find out what it must hold, and bind that.
 
-    Waits are deferred: until AWS can restore the later of the two moments, and until both tables are there. A retry
-    goes on with the tables that an earlier try restored. They are dropped when they have been read, and when the last
-    try failed.
+    The month's budget is asked before anything is restored. Waits are deferred: until AWS can restore the later of the
+    two moments, and until both tables are there. A retry goes on with the tables that an earlier try restored. They are
+    dropped when they have been read, and when the last try failed.
 
     :param order: ``bucket``, ``as_of``, ``run`` (as tags name it) and ``run_key``, as drills have them. (templated)
     :param chosen: the recovery point: ``recovery_point_arn``, ``table``, ``table_arn`` and ``vault``; the order's own
@@ -123,6 +124,7 @@ class BindByBracketsOperator(BaseOperator):
                 self._wait(
                     AwsClockTrigger(until=until.isoformat(), aws_conn_id=self.aws_conn_id, region_name=self.region_name)
                 )
+            reserve_brackets(around.s3, self.order, job, now=around.clock())
         tables = start_restores(around, job)
         if not tables_ready(around.dynamodb, tables):
             self._wait(

@@ -65,6 +65,23 @@ def expected_work(
     )
 
 
+def bracket_work(size_bytes: int | None) -> Work:
+    """Return what two point-in-time restores that bracket a backup, and reading both tables, are going to use.
+
+    Args:
+        size_bytes: of the backup; the table is taken to be of that size at both moments.
+    """
+    size = 2 * size_bytes if size_bytes is not None else None
+    return Work(
+        restored_bytes=size,
+        read_units=(size or 0) / UNIT_BYTES,
+        table_hours=ASSUMED_TABLE_HOURS,
+        s3_puts=S3_PUTS,
+        s3_gets=S3_GETS,
+        remarks=("Two point-in-time restores, reckoned by the price of restoring a GB from warm storage.",),
+    )
+
+
 def _capacity(settings: Mapping[str, Any] | None) -> dict[str, int] | None:
     """Return the provisioned capacity that the restored table comes back with; None: it has none, or is not known."""
     if settings is None or settings.get("billing_mode") != PROVISIONED:

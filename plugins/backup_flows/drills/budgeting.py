@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import logging
 from collections.abc import Mapping
@@ -11,19 +12,25 @@ from airflow.sdk import task
 
 from aws_backup.hooks.backup import BackupHook
 from backup_flows.aws import AWS_CONN_ID, client
+from backup_flows.brackets import Job
 from backup_flows.budget import Drilled, OverBudgetError, month_of, reserve
+from backup_flows.costs import bracket_work
 from backup_flows.drills.errors import BudgetRefusedError
 from backup_flows.drills.ledger import standing_of
 from backup_flows.expecting import Subject, World, expect
 from backup_flows.failures import FAILURE, tells_failure
 from backup_flows.project_files import project_file
+from backup_flows.protection import Protection
 from backup_flows.protection_file import PROTECTION_FILE, ProtectionFileError, load_protection
 from backup_flows.recovery_points import aws_clock
+from restore_proof.costs import cost_of
 from restore_proof.prices import PRICE_FILE, PriceFileError, Prices, read_prices
 
 log = logging.getLogger(__name__)
 
 CHECK_BUDGET = "check_budget"
+ASK_THE_BUDGET = ("bind", CHECK_BUDGET)
+"""Tasks of a drill that the budget may stop: the point-in-time restores around a backup, and the drill's own."""
 
 
 def prices_for(limit: float | None) -> Prices | None:
@@ -44,6 +51,42 @@ def prices_for(limit: float | None) -> Prices | None:
         ) from error
 
 
+def protection_for_budget() -> Protection:
+    """Read ``protection.yaml``, which has the budget.
+
+    :raises BudgetRefusedError: it can't be read, so that nobody knows whether there is a limit.
+    """
+    try:
+        return load_protection(project_file(PROTECTION_FILE))
+    except (ProtectionFileError, OSError) as error:
+        raise BudgetRefusedError(
+            f"whether there is a budget can't be told: {error} Nothing was restored. Correct the file and clear this "
+            "task."
+        ) from error
+
+
+def reserve_brackets(s3: Any, order: Mapping[str, Any], job: Job, *, now: dt.datetime) -> None:
+    """Reserve what the two point-in-time restores around a backup, and reading them, are expected to cost.
+
+    They are restored before the drill itself, and whatever becomes of it; so they are an entry of their own in the
+    month, and stay counted as estimated.
+
+    :param now: by AWS's clock (aware).
+    :raises BudgetRefusedError: they would take the month over its budget.
+    """
+    limit = protection_for_budget().budget.monthly_usd
+    prices = prices_for(limit)
+    if prices is None:
+        return
+    cost = cost_of(bracket_work(job.size_bytes), prices, region=job.table_arn.split(":")[3])
+    drilled = Drilled(job.table, order["as_of"], f"{order['run_key']}-brackets")
+    try:
+        reserve(s3, order["bucket"], month_of(now), drilled, cost.usd, limit=limit, details=cost.to_dict())
+    except OverBudgetError as error:
+        raise BudgetRefusedError(str(error)) from error
+    log.info("Two point-in-time restores around the backup are expected to cost %.4f $", cost.usd)
+
+
 @task(task_id=CHECK_BUDGET, retries=5)
 @tells_failure
 def check_budget(order: dict[str, Any], binding: dict[str, Any]) -> dict[str, Any]:
@@ -52,13 +95,7 @@ def check_budget(order: dict[str, Any], binding: dict[str, Any]) -> dict[str, An
     :return: the estimate, with the month and what its other drills come to.
     """
     s3 = client("s3")
-    try:
-        protection = load_protection(project_file(PROTECTION_FILE))
-    except (ProtectionFileError, OSError) as error:
-        raise BudgetRefusedError(
-            f"whether there is a budget can't be told: {error} Nothing was restored. Correct the file and clear this "
-            "task."
-        ) from error
+    protection = protection_for_budget()
     limit = protection.budget.monthly_usd
     prices = prices_for(limit)
     drill_id = standing_of(s3, order).next_id
@@ -100,4 +137,5 @@ def budget_refusal(ti: Any, group: str, index: int) -> str | None:
     :param group: the group's id.
     :param index: which drill.
     """
-    return refusal_of(ti.xcom_pull(task_ids=f"{group}.{CHECK_BUDGET}", key=FAILURE, map_indexes=index))
+    told = (ti.xcom_pull(task_ids=f"{group}.{name}", key=FAILURE, map_indexes=index) for name in ASK_THE_BUDGET)
+    return next((reason for reason in map(refusal_of, told) if reason is not None), None)

@@ -16,7 +16,7 @@ from aws_backup.states import Outcome, StateKind, classify
 from aws_backup.summaries import summarise_restore_job
 from backup_flows.aws import AWS_CONN_ID, client
 from backup_flows.defaults import DRILL_VERDICT, NO_RETRY, RESTORE_LIMIT
-from backup_flows.drills.budgeting import CHECK_BUDGET, budget_refusal, refusal_of
+from backup_flows.drills.budgeting import ASK_THE_BUDGET, budget_refusal, refusal_of
 from backup_flows.drills.errors import DrillsNotProvenError, NothingBoundError
 from backup_flows.drills.ledger import standing_of, verdict_of
 from backup_flows.drills.tasks import proof_of, states_of, xcom_of
@@ -108,9 +108,10 @@ def conclude(order: dict[str, Any], tasks: Sequence[str], context: Any) -> dict[
     proof = proof_of(context)
     verdict = verdict_of(s3, order, proof) if proof else standing_of(s3, order).decided
     if verdict is None:
-        refusal = refusal_of(xcom_of(context, CHECK_BUDGET, FAILURE)) if states.get(CHECK_BUDGET) == "failed" else None
-        if refusal is not None:
-            raise AirflowSkipException(f"The drill was not started: {refusal}")
+        for name in ASK_THE_BUDGET:
+            refusal = refusal_of(xcom_of(context, name, FAILURE)) if states.get(name) == "failed" else None
+            if refusal is not None:
+                raise AirflowSkipException(f"The drill was not started: {refusal}")
         verdict = record_failure(order, states, context)
     arn = order["chosen"]["recovery_point_arn"]
     mirror_verdict(client("backup"), s3, bucket=order["bucket"], table=order["table"], recovery_point_arn=arn)
@@ -224,7 +225,11 @@ def report_drills(orders: list[dict[str, Any]] | None, tests: list[dict[str, Any
     """Name every drill of the run with its verdict; fail if one is not proven."""
     s3, ti = client("s3"), get_current_context()["ti"]
     found, wrong = {}, []
-    refused = {order["run_key"]: budget_refusal(ti, "drill", index) for index, order in enumerate(orders or [])}
+    refused = {
+        order["run_key"]: budget_refusal(ti, group, index)
+        for group, mapped in (("drill", orders), ("adopted", tests))
+        for index, order in enumerate(mapped or [])
+    }
     for order in [*(orders or []), *(tests or [])]:
         verdict = standing_of(s3, order).verdict
         label = verdict.proof.label if verdict is not None else "no verdict"

@@ -14,7 +14,9 @@ from aws_backup.exceptions import RestoreTargetExistsError
 from backup_flows import bracket_tasks
 from backup_flows.bracket_tasks import BindByBracketsOperator, BracketTableLostError, bind_by_brackets
 from backup_flows.brackets import Job, window_of
-from backup_flows.drills.errors import NothingBoundError, RecoveryPointGoneError
+from backup_flows.drills import budgeting
+from backup_flows.drills.errors import BudgetRefusedError, NothingBoundError, RecoveryPointGoneError
+from backup_flows.failures import FAILURE
 from backup_flows.fingerprints import Binding, find_binding
 from backup_flows.keys import restore_record_key
 from backup_flows.project_files import project_file
@@ -124,6 +126,39 @@ def binder(flow, new_context):
 
 def copies(flow) -> list[str]:
     return [name for name in flow.tables() if parse_restored_name(name)]
+
+
+@pytest.fixture
+def budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Set the month's budget, in dollars."""
+
+    def set_to(dollars: float) -> None:
+        path = tmp_path / "budget.yaml"
+        path.write_text(
+            f"version: 1\nbudget: {{monthly_usd: {dollars}}}\ntables: [{{name: orders, tier: daily}}]\n",
+            encoding="utf-8",
+        )
+        monkeypatch.setattr(
+            budgeting, "project_file", lambda name: path if name.endswith("protection.yaml") else project_file(name)
+        )
+
+    return set_to
+
+
+def test_the_budget_is_asked_before_anything_is_restored(recovery, binder, budget):
+    flow = recovery
+    work = binder(plan_made(flow))
+    budget(0)
+    with pytest.raises(BudgetRefusedError, match=r"more than the 0\.00 \$ that budget\.monthly_usd allows"):
+        work.bind()
+    assert (copies(flow), flow.keys("spending/")) == ([], [])
+    told = {call.kwargs["key"]: call.kwargs["value"] for call in work.context["ti"].xcom_push.call_args_list}
+    assert told[FAILURE]["type"] == "BudgetRefusedError"
+    budget(5)
+    assert work.bind().bound_by == "brackets"
+    (reserved,) = flow.keys("spending/")
+    assert f"-{work.order['run_key']}-brackets/estimated-" in reserved
+    assert flow.document(reserved)["total_usd"] > 0
 
 
 def test_a_plans_recovery_point_of_a_quiet_table_is_proven_in_full(recovery, binder):
