@@ -10,14 +10,14 @@ import pytest
 from local_stack import LocalStack
 from stack_process import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
 DRILL = "restore_drill"
 WEEK = timedelta(days=7)
 DATES = 10
 QUIET_WEEKS = {3, 4}
 """In which no backup was made: their drills take the newest point of before."""
-BACKFILL_SECONDS = 600
+BACKFILL_SECONDS = 900
 
 
 def sundays() -> list[datetime]:
@@ -40,8 +40,8 @@ def stack(tmp_path_factory, impatient):
 
 @pytest.fixture(scope="module")
 def site(stack, deploy):
-    # Its own backup plan rests: what it makes without a fingerprint is another matter.
-    return deploy(stack, "history", BackupSchedule="cron(0 5 1 1 ? 2099)")
+    # Its backup plan rests: what that makes is another matter.
+    return deploy(stack, "orders-backup", BackupSchedule="cron(0 5 1 1 ? 2099)")
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +133,37 @@ def test_each_verdict_is_one_event_with_what_other_dags_need(site, expected):
     assert len(events) == DATES
     assert {event["extra"]["verdict"] for event in events} == {"PROVEN"}
     assert {event["extra"]["table"] for event in events} == {site.table}
+
+
+def test_of_two_tables_the_one_that_can_not_be_restored_fails_alone(site, expected, back_up_bound):
+    """Both are drilled in one run, the one that was never proven first."""
+    site.dynamodb.create_table(
+        TableName="customers",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+        Tags=[{"Key": "backup", "Value": "daily"}],
+    )
+    site.dynamodb.put_item(TableName="customers", Item={"id": {"S": "1"}})
+    bound = back_up_bound(site, table="customers")
+    fault = {
+        "operation": "StartRestoreJob",
+        "end_state": "FAILED",
+        "message": "The disk was full.",
+        "table": "customers",
+    }
+    site.stack.aws_admin("POST", "/local-aws/faults", fault)
+
+    run_id = site.stack.trigger_dag(DRILL, {"stack_name": site.name, "mode": "risk"})
+
+    assert site.wait(run_id, dag_id=DRILL) == "failed"
+    tasks = site.stack.rest.task_instances(DRILL, run_id)
+    concluded = sorted((task["map_index"], task["state"]) for task in tasks if task["task_id"] == "drill.conclude")
+    assert concluded == [(0, "success"), (1, "success")]
+    (failed,) = site.drill_verdicts("customers").values()
+    assert (failed["label"], failed["recovery_point_arn"]) == ("FAILED", bound.recovery_point_arn)
+    assert "The disk was full." in failed["reasons"][0]
+    (proven,) = [one for one in site.drill_verdicts().values() if one["run"] == f"{DRILL}/{run_id}"]
+    assert proven["label"] == "PROVEN"
+    assert "customers" in site.stack.rest.task_log(DRILL, run_id, "report", 1)
+    assert site.restored_tables() == site.restored_tables("customers") == []
