@@ -31,7 +31,7 @@ FILE = """\
 version: 1
 defaults:
   retention: {last: 2, daily: 0, weekly: 2, monthly: 3, floor: 1, min_age: 1h, prove_first: false}
-retention: {mode: apply, approve_above: 4}
+retention: {mode: apply, approve_above: 8}
 tables:
   - {name: orders, tier: daily}
 """
@@ -104,8 +104,8 @@ def test_a_scheduled_run_deletes_and_on_ten_days_what_is_left_is_what_the_rules_
         assert set(site.recovery_points()) == wanted(), f"sampled day {day}"
     assert datetime.now(UTC) < every[0].created_at
 
-    # More than four wait for a person, who says no: nothing goes.
-    live(20, 2)
+    # More than eight wait for a person, who says no: nothing goes.
+    live(24, 2)
     before = set(site.recovery_points())
     asked = played.rest.trigger(CLEANUP)
     site.answer(asked, "approve", "Reject", dag_id=CLEANUP)
