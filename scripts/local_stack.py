@@ -461,6 +461,25 @@ class LocalStack:
 
         return wait_until(reached, timeout=timeout, what=f"{dag_id}.{task_id} to be one of {list(states)}")
 
+    def answer_task(self, dag_id: str, run_id: str, task_id: str, option: str, timeout: float = 60.0) -> None:
+        """Wait until a task asks a person, and answer.
+
+        A program answers faster than a person, while the process that asked still ends. Airflow takes the end of a
+        process whose task goes on already for the loss of that task, so this waits for it.
+        """
+        self.wait_task(dag_id, run_id, task_id, ["awaiting_input"], timeout=timeout)
+        asker = f"TaskInstanceKey(dag_id='{dag_id}', task_id='{task_id}', run_id='{run_id}',"
+        ended = f"Received executor event with state success for task instance {asker}"
+        log_file = self.component(SCHEDULER).log_file
+
+        def over() -> bool:
+            self.check()
+            return ended in log_file.read_text(encoding="utf-8", errors="replace")
+
+        wait_until(over, timeout=timeout, what=f"the end of the process in which {dag_id}.{task_id} asked")
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
+        self.api("PATCH", path, {"chosen_options": [option], "params_input": {}})
+
     def kill_task(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> list[int]:
         """SIGKILL the worker that runs a task, with the task's own process: the loss of a machine.
 

@@ -146,9 +146,7 @@ class Site:
 
     def answer(self, run_id: str, task_id: str, option: str, *, dag_id: str) -> None:
         """Wait until a task asks a person, and answer."""
-        self.reach(run_id, task_id, "awaiting_input", dag_id=dag_id)
-        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
-        self.stack.api("PATCH", path, {"chosen_options": [option], "params_input": {}})
+        self.stack.answer_task(dag_id, run_id, task_id, option, timeout=TASK_SECONDS)
 
     def task(self, run_id: str, task_id: str, *, dag_id: str = STORY) -> dict[str, Any]:
         """Return a task instance."""

@@ -83,4 +83,6 @@ def test_airflow_has_it_in_its_navigation(airflow):
     (console,) = (plugin for plugin in plugins if plugin["name"] == "backup_console")
     (view,) = console["external_views"]
     assert view["href"] == f"{CONSOLE}/tables"
+    # What lets its SQLite database serve a person's requests beside those of the tasks.
+    assert any(plugin["fastapi_root_middlewares"] for plugin in plugins if plugin["name"] == "request_turns")
     assert airflow.api("GET", "/plugins/importErrors")["total_entries"] == 0

@@ -14,6 +14,7 @@ STORY = "orders_backup_restore"
 IMPATIENT = "impatient_orders"
 CLEANUP = "retention_cleanup"
 WAIT = "back_up.wait_for_backup_job"
+SETTLE = "back_up.settle_after"
 WAIT_RESTORE = "restore.wait_for_restore_job"
 TASK_SECONDS = 240
 
@@ -50,7 +51,8 @@ def test_wait_marked_failed_by_a_person_stops_the_backup_job(site, orders, held_
 @contextmanager
 def restore_standing_still(site, run_id, held_clock, *, dag_id=STORY):
     """Hold the clock while the run's restore job is half done and its table CREATING."""
-    site.reach(run_id, WAIT, "success", dag_id=dag_id)
+    # The last that waits for AWS's clock before the restore job.
+    site.reach(run_id, SETTLE, "success", dag_id=dag_id)
     with held_clock() as advance:
         site.reach(run_id, WAIT_RESTORE, "deferred", dag_id=dag_id)
         advance(1)

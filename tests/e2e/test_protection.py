@@ -50,9 +50,7 @@ def test_protected_proved_and_torn_down(airflow):
     # A person is asked, and says no: nothing is deleted.
     teardown = "backup_stack_teardown"
     asked = airflow.trigger_dag(teardown, {})
-    airflow.wait_task(teardown, asked, "approve", ["awaiting_input"], timeout=RUN_SECONDS)
-    answer = {"chosen_options": ["Reject"], "params_input": {}}
-    airflow.api("PATCH", f"/dags/{teardown}/dagRuns/{asked}/taskInstances/approve/-1/hitlDetails", answer)
+    airflow.answer_task(teardown, asked, "approve", "Reject", timeout=RUN_SECONDS)
     airflow.wait_run(teardown, asked, timeout=RUN_SECONDS)
     assert airflow.rest.task_instance(teardown, asked, "delete_stack")["state"] == "skipped"
     assert airflow.aws_client("backup").describe_backup_vault(BackupVaultName="orders-vault")

@@ -66,8 +66,7 @@ def test_a_damaged_table_is_repaired_and_the_repair_taken_back(site, orders):
     site.reach(run_id, "approve", "awaiting_input", dag_id=REPAIR)
     assert items(site) == damaged
     assert site.lease()["owner"] is None
-    answer = {"chosen_options": ["Approve"], "params_input": {}}
-    site.stack.api("PATCH", f"/dags/{REPAIR}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails", answer)
+    site.answer(run_id, "approve", "Approve", dag_id=REPAIR)
 
     # Killed while it writes, it goes on where it was.
     site.reach(run_id, "write", "running", dag_id=REPAIR)
