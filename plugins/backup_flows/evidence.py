@@ -105,23 +105,36 @@ def record_evidence(
 
 
 def record_verdict(s3: Any, *, bucket: str, verdict: Verdict, drill_id: str) -> None:
-    """Write the drill's verdict, and make it the one that holds if it outweighs that one (`outweighs`).
+    """Make a verdict the one that holds if it outweighs that one (`outweighs`), and write it as the drill's own.
+
+    In this order: the drill's own verdict is what ends a drill, so a process that is lost in between leaves a drill
+    that is done again, and not one that is over while the recovery point keeps a verdict that it should have lost.
 
     :raises VerdictContentionError: other drills of the recovery point won every race for its verdict.
     """
-    table, arn = verdict.subject.table_name, verdict.subject.recovery_point_arn
-    body = verdict.to_json()
-    own = drill_verdict_key(table, arn, verdict.subject.as_of, drill_id)
-    put_bytes(s3, bucket, own, body, content_type=JSON)
-    key = verdict_key(table, arn)
+    hold_verdict(s3, bucket=bucket, verdict=verdict)
+    subject = verdict.subject
+    own = drill_verdict_key(subject.table_name, subject.recovery_point_arn, subject.as_of, drill_id)
+    put_bytes(s3, bucket, own, verdict.to_json(), content_type=JSON)
+
+
+def hold_verdict(s3: Any, *, bucket: str, verdict: Verdict) -> bool:
+    """See to it that a recorded verdict holds on its recovery point, if it outweighs what does; safe to repeat.
+
+    :return: whether it took another one's place, or an empty one.
+    :raises VerdictContentionError: other drills of the recovery point won every race for its verdict.
+    """
+    key, body = verdict_key(verdict.subject.table_name, verdict.subject.recovery_point_arn), verdict.to_json()
     for _ in range(MAX_VERDICT_TRIES):
         content, condition = get_for_update(s3, bucket, key)
         standing = Verdict.from_json(content) if content is not None else None
+        if standing == verdict:
+            return False
         if standing is not None and not outweighs(verdict, standing):
             log.warning("The verdict of %s, %s, holds", standing.decided_at, standing.proof.label)
-            return
+            return False
         if put_if(s3, bucket, key, body, condition, content_type=JSON):
-            return
+            return True
     raise VerdictContentionError(
         f"s3://{bucket}/{key} changed under {MAX_VERDICT_TRIES} attempts to record a verdict; clear this task."
     )

@@ -20,7 +20,7 @@ from backup_flows.drills.budgeting import ASK_THE_BUDGET, budget_refusal, refusa
 from backup_flows.drills.errors import DrillsNotProvenError, NothingBoundError
 from backup_flows.drills.ledger import standing_of, verdict_of
 from backup_flows.drills.tasks import proof_of, states_of, xcom_of
-from backup_flows.evidence import record_evidence, versions
+from backup_flows.evidence import hold_verdict, record_evidence, versions
 from backup_flows.failures import FAILURE
 from backup_flows.point_tags import mirror_verdict
 from backup_flows.recovery_points import aws_clock
@@ -113,6 +113,8 @@ def conclude(order: dict[str, Any], tasks: Sequence[str], context: Any) -> dict[
             if refusal is not None:
                 raise AirflowSkipException(f"The drill was not started: {refusal}")
         verdict = record_failure(order, states, context)
+    else:
+        hold_verdict(s3, bucket=order["bucket"], verdict=verdict)
     arn = order["chosen"]["recovery_point_arn"]
     mirror_verdict(client("backup"), s3, bucket=order["bucket"], table=order["table"], recovery_point_arn=arn)
     return {

@@ -31,10 +31,12 @@ from backup_flows.drills.ledger import (
 )
 from backup_flows.drills.moment import Moment, drill_moment
 from backup_flows.drills.points import ensure_usable, find_point
+from backup_flows.evidence import hold_verdict
 from backup_flows.expecting import Subject, World, expect_if_unknown
 from backup_flows.failures import tells_failure
 from backup_flows.fingerprints import Binding
 from backup_flows.keys import restore_record_key
+from backup_flows.point_tags import mirror_verdict
 from backup_flows.preflight import Flight, ensure_ready
 from backup_flows.project_files import project_file
 from backup_flows.proof import ProofRequest, prove, summary
@@ -240,12 +242,21 @@ def choose_restore_tests() -> list[dict[str, Any]]:
 
 
 def skip_if_decided(s3: Any, order: dict[str, Any]) -> None:
-    """Go no further with a drill that has its verdict already.
+    """Go no further with a drill that has its verdict already; see to it that it holds, where it should.
 
     :raises airflow.sdk.exceptions.AirflowSkipException: it has.
     """
     verdict = standing_of(s3, order).decided
     if verdict is not None:
+        if hold_verdict(s3, bucket=order["bucket"], verdict=verdict):
+            # Nothing after this task will do it.
+            mirror_verdict(
+                client("backup"),
+                s3,
+                bucket=order["bucket"],
+                table=order["table"],
+                recovery_point_arn=order["chosen"]["recovery_point_arn"],
+            )
         raise AirflowSkipException(
             f"This drill of {order['table']} for {order['as_of']} has its verdict already: {verdict.proof.label} at "
             f"{verdict.decided_at.isoformat(timespec='seconds')}. Give force_new to do it again."
@@ -366,6 +377,7 @@ def prove_once(order: dict[str, Any], binding: dict[str, Any], job: dict[str, An
             raise
     else:
         log.info("The drill has its verdict already, of %s", verdict.decided_at)
+        hold_verdict(s3, bucket=order["bucket"], verdict=verdict)
     if not verdict.is_proven:
         raise AirflowFailException(f"{verdict.proof.label}: {' '.join(verdict.reasons)} Report: {verdict.evidence}")
     return summary(verdict, phases)

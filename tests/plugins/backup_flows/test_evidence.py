@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from backup_flows import evidence
-from backup_flows.evidence import VerdictContentionError, outweighs, read_verdict, record_verdict
+from backup_flows.evidence import VerdictContentionError, hold_verdict, outweighs, read_verdict, record_verdict
 from backup_flows.keys import drill_verdict_key, verdict_key
 from restore_proof.verdict import Depth, Result, Subject, Verdict
 
@@ -131,3 +131,43 @@ def test_an_error_of_s3_is_not_taken_for_a_lost_race(s3: Any) -> None:
 
     with pytest.raises(ClientError, match="AccessDenied"):
         record(Raced(s3, refuse), verdict(), "own")
+
+
+class Broken:
+    """S3 that is lost when one object is written."""
+
+    def __init__(self, s3: Any, key: str) -> None:
+        self.s3, self.key = s3, key
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.s3, name)
+
+    def put_object(self, **request: Any) -> Any:
+        if request["Key"] == self.key:
+            raise ClientError({"Error": {"Code": "InternalError", "Message": "lost"}}, "PutObject")
+        return self.s3.put_object(**request)
+
+
+OWN = drill_verdict_key("orders", ARN, "2026-11-03", "own")
+
+
+@pytest.mark.parametrize("lost", [KEY, OWN], ids=["the one that holds", "the drill's own"])
+def test_no_drill_is_over_before_its_verdict_holds(s3: Any, lost: str) -> None:
+    """Its own verdict ends a drill: nobody would move the other one after that."""
+    record(s3, verdict(PROVEN), "earlier")
+    failure = verdict(FAILED, minute=1)
+    with pytest.raises(ClientError, match="InternalError"):
+        record(Broken(s3, lost), failure, "own")
+    assert read_verdict(s3, BUCKET, OWN) is None
+    record(s3, failure, "own")
+    assert read_verdict(s3, BUCKET, OWN) == read_verdict(s3, BUCKET, KEY) == failure
+
+
+def test_a_verdict_that_is_on_record_is_made_to_hold_once(s3: Any) -> None:
+    record(s3, verdict(PROVEN), "earlier")
+    failure = verdict(FAILED, minute=1)
+    assert hold_verdict(s3, bucket=BUCKET, verdict=failure) is True
+    assert read_verdict(s3, BUCKET, KEY) == failure
+    unwritten = Broken(s3, KEY)
+    assert hold_verdict(unwritten, bucket=BUCKET, verdict=failure) is False
+    assert hold_verdict(unwritten, bucket=BUCKET, verdict=verdict(PROVEN)) is False

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from botocore.exceptions import ClientError
 
 from aws_backup.summaries import summarise_restore_job
 from backup_flows import restores
@@ -239,6 +240,57 @@ class TestDrill:
             run.in_task(tasks.prove_restored, run.context, order, plan, prepared, job)
         assert new_run().drill(order) is None
         assert run.verdicts(binding) == before
+
+    def test_a_wrong_item_is_told_though_the_verdict_could_not_be_written_at_first(
+        self, flow, run, order, binding, new_run, monkeypatch
+    ):
+        """A point that was proven must not stay PROVEN for one error of S3 while its failure is recorded."""
+        run.drill(order)
+        later = new_run("later")
+        (other,) = later.choose()
+        plan, job = later.restore(other)
+        flow.put("1", table=other["target_table"], amount={"N": "666"})
+        lost, real = [f"{binding.prefix}verdict.json"], flow.s3.put_object
+
+        def put_object(**request: Any) -> Any:
+            if request["Key"] in lost:
+                lost.clear()
+                raise ClientError({"Error": {"Code": "InternalError", "Message": "lost"}}, "PutObject")
+            return real(**request)
+
+        monkeypatch.setattr(flow.s3, "put_object", put_object)
+        with pytest.raises(ClientError, match="InternalError"):
+            later.in_task(tasks.prove_restored, later.context, other, plan, binding.as_dict(), job)
+        later.prove(other, plan, job)
+        assert later.conclude(other)["verdict"] == "FAILED"
+        assert flow.document(f"{binding.prefix}verdict.json")["label"] == "FAILED"
+        assert flow.backup.list_tags(ResourceArn=binding.recovery_point_arn)["Tags"]["verdict"] == "FAILED"
+
+    @pytest.mark.parametrize("task", ["prepare", "prove", "conclude"])
+    def test_a_verdict_that_stands_and_does_not_hold_is_repaired_wherever_it_is_found(
+        self, flow, run, order, binding, new_run, task: str
+    ):
+        """An earlier release could be lost between the drill's own verdict and the one of the recovery point."""
+        key = f"{binding.prefix}verdict.json"
+        proven = run.drill(order)["verdict"]
+        earlier = flow.read(key)
+        later = new_run("later")
+        (other,) = later.choose()
+        restored = later.restore(other)
+        flow.remove("1", table=other["target_table"])
+        later.prove(other, *restored)
+        flow.s3.put_object(Bucket=flow.bucket, Key=key, Body=earlier)
+        again = new_run("later")
+        if task == "prepare":
+            assert again.drill(other) is None
+            assert flow.backup.list_tags(ResourceArn=binding.recovery_point_arn)["Tags"]["verdict"] == "FAILED"
+        elif task == "prove":
+            again.xcoms["prepare", "return_value"] = binding.as_dict()
+            again.prove(other, *restored)
+        else:
+            assert later.conclude(other)["verdict"] == "FAILED"
+            assert flow.backup.list_tags(ResourceArn=binding.recovery_point_arn)["Tags"]["verdict"] == "FAILED"
+        assert (proven, flow.document(key)["label"]) == ("PROVEN", "FAILED")
 
     def test_a_proof_whose_process_was_lost_is_done_again(self, flow, run, order, binding):
         """It left no verdict, so the retry is the first look."""
