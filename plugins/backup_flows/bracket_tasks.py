@@ -10,6 +10,7 @@ from airflow.sdk import BaseOperator
 
 from aws_backup.hooks.backup import BackupHook
 from backup_flows import fingerprints
+from backup_flows.as_of import utcnow
 from backup_flows.aws import AWS_CONN_ID, client, server_time
 from backup_flows.brackets import (
     BY_BRACKETS,
@@ -23,21 +24,27 @@ from backup_flows.brackets import (
     tables_ready,
     window_of,
 )
-from backup_flows.defaults import RESTORE_LIMIT, SCAN_LIMIT
+from backup_flows.defaults import BACKUP_LIMIT, RESTORE_LIMIT, SCAN_LIMIT
 from backup_flows.drills.budgeting import reserve_brackets
 from backup_flows.drills.errors import NothingBoundError
 from backup_flows.drills.points import ensure_usable, find_point
 from backup_flows.failures import tell_failure
+from backup_flows.lease import LeaseStore
+from backup_flows.operators import lease_owner, run_is_over
 from backup_flows.project_files import project_file
 from backup_flows.protected_tables import rule_of
 from backup_flows.protection_file import PROTECTION_FILE, load_protection
 from backup_flows.protection_proof import ProofSettings
 from backup_flows.triggers import AwsClockTrigger, TablesReadyTrigger
 from dynamodb_bulk.errors import TableMissingError
+from recovery_retention.names import RUN_TAG, run_tag
 from restore_proof.verdict import Depth
 
 SHALLOW: Final = (Depth.CANARY, Depth.SCHEMA)
 LIMIT: Final = RESTORE_LIMIT + SCAN_LIMIT
+MAKER_LIMIT: Final = BACKUP_LIMIT + SCAN_LIMIT
+"""How long after a backup the run that made it may take to bind it: other tables' jobs, and reading."""
+MAKER_POLL: Final = dt.timedelta(minutes=2)
 
 
 class BracketTableLostError(RuntimeError):
@@ -47,11 +54,13 @@ class BracketTableLostError(RuntimeError):
 class BindByBracketsOperator(BaseOperator):
     """Return what is bound to a recovery point; where nothing is, find out what it must hold, and bind that.
 
-    The month's budget is asked before anything is restored. Waits are deferred: until AWS can restore the later of the
-    two moments, and until both tables are there. A retry goes on with the tables that an earlier try restored. They are
+    The month's budget is asked before anything is restored. Waits are deferred: until the run that made the point has
+    bound its own fingerprints, if it still holds the table's lease for that; until AWS can restore the later of the
+    two moments; and until both tables are there. A retry goes on with the tables that an earlier try restored. They are
     dropped when they have been read, and when the last try failed.
 
-    :param order: ``bucket``, ``as_of``, ``run`` (as tags name it) and ``run_key``, as drills have them. (templated)
+    :param order: ``bucket``, ``lease_table``, ``as_of``, ``run`` (as tags name it), ``run_key``, as drills have them.
+        (templated)
     :param chosen: the recovery point: ``recovery_point_arn``, ``table``, ``table_arn`` and ``vault``; the order's own
         ``chosen`` if not given. (templated)
     :param max_rcu: read capacity units a second for each table that is read; no limit if empty. (templated)
@@ -92,6 +101,7 @@ class BindByBracketsOperator(BaseOperator):
                 # An earlier try of this task may have been lost between binding and dropping.
                 drop_brackets(around, job)
                 return standing.as_dict()
+            self._leave_to_maker(around, job, context)
             try:
                 if around.proof.depth in SHALLOW:
                     why = f"protection.yaml asks for depth {around.proof.depth}, which needs no more"
@@ -111,6 +121,32 @@ class BindByBracketsOperator(BaseOperator):
                     f"{event['table']}, restored to bracket a backup, is gone: somebody dropped it. Clear this task."
                 )
         return self.execute(context)
+
+    def _leave_to_maker(self, around: Around, job: Job, context: Any) -> None:
+        """Wait while the run that made the recovery point is about to bind it: it read the table at the backup."""
+        if around.clock() >= job.ended_at + MAKER_LIMIT:
+            return
+        made_by = (
+            BackupHook(aws_conn_id=self.aws_conn_id, region_name=self.region_name)
+            .get_recovery_point_tags(job.recovery_point_arn)
+            .get(RUN_TAG)
+        )
+        if made_by is None:
+            return
+        owner = LeaseStore(around.dynamodb, self.order["lease_table"], clock=utcnow).read(job.table).owner
+        if owner is None or owner == lease_owner(context) or run_tag(*owner.split("/", 1)) != made_by:
+            return
+        if run_is_over(owner, context):
+            return
+        self.log.info(
+            "%s was made by the run %s, which is at work on %s and has yet to bind what it read: looking again in %s",
+            job.recovery_point_arn,
+            owner,
+            job.table,
+            MAKER_POLL,
+        )
+        until = around.clock() + MAKER_POLL
+        self._wait(AwsClockTrigger(until=until.isoformat(), aws_conn_id=self.aws_conn_id, region_name=self.region_name))
 
     def _bracket(self, around: Around, job: Job, context: Any) -> dict[str, Any]:
         if not restores_started(around, job):

@@ -44,7 +44,7 @@ BEFORE: Final = "before"
 AFTER: Final = "after"
 SIDES: Final = (BEFORE, AFTER)
 BY_BRACKETS: Final = "brackets"
-BY_RECORDS: Final = "records"
+BY_RECORDS: Final = fingerprints.BOUND_BY_RECORDS
 UNKNOWN_JOB: Final = "unknown"
 
 
@@ -233,7 +233,7 @@ def tables_ready(dynamodb: Any, tables: list[str]) -> bool:
 
 
 def bind_brackets(around: Around, job: Job) -> Binding:
-    """Fingerprint both restored tables, and bind the fingerprints to the recovery point; the first binding stands."""
+    """Fingerprint both restored tables, and bind the fingerprints to the recovery point (:func:`fingerprints.bind`)."""
     tables = {side: around.table_of(job, side) for side in SIDES}
     for table in tables.values():
         _tag(around, table)

@@ -4,16 +4,18 @@ Layout below the bucket::
 
     intents/<token>/before.{fingerprint.json.gz,manifest.bin,meta.json}    taken before the job started
     recovery-points/<table>/<id>/binding.json                              what is bound, and how
-    recovery-points/<table>/<id>/{,after.}{fingerprint.json.gz,manifest.bin,meta.json}
+    recovery-points/<table>/<id>/bound/<token>/{before,after}.{fingerprint.json.gz,manifest.bin,meta.json}
     recovery-points/<table>/<id>/settings.json
 
 A fingerprint taken before the job is kept under the job's *token*: a run that is cleared adopts its job, and
-must then be judged by the fingerprint that preceded that job, not by a fresh one.
+must then be judged by the fingerprint that preceded that job, not by a fresh one. Each binding has copies of its own:
+of several that are made at once, ``binding.json`` alone says which holds.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import logging
 import tempfile
@@ -23,16 +25,20 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from backup_flows.keys import recovery_point_prefix
-from backup_flows.store import get_bytes, get_json, put_bytes, put_json, put_once
+from backup_flows.store import get_bytes, get_for_update, get_json, put_bytes, put_if, put_json
 from dynamodb_bulk.compare import Manifests
 from dynamodb_bulk.fingerprint import Fingerprint, take_fingerprint
 from dynamodb_bulk.scan import ScanProgress, table_key_names
+from restore_proof.verdict import Depth
 
 log = logging.getLogger(__name__)
 
 GZIP = "application/gzip"
 BINARY = "application/octet-stream"
 BOUND_BY_RUN = "run"
+BOUND_BY_RECORDS = "records"
+MAX_BIND_TRIES = 20
+"""Bindings follow each other two deep at most; the rest is for conflicts that S3 asks to try again."""
 
 
 class FingerprintMissingError(LookupError):
@@ -41,6 +47,10 @@ class FingerprintMissingError(LookupError):
 
 class FingerprintTooLateError(RuntimeError):
     """The fingerprint was taken after its backup job had started, so it can't vouch for the recovery point."""
+
+
+class BindingContentionError(RuntimeError):
+    """What is bound to a recovery point changed under every attempt to bind something to it."""
 
 
 class FingerprintAlteredError(ValueError):
@@ -292,34 +302,57 @@ def find_binding(s3: Any, bucket: str, table: str, recovery_point_arn: str) -> B
     return Binding.from_dict(document) if document is not None else None
 
 
-def bind(s3: Any, bucket: str, binding: Binding) -> Binding:
-    """Bind fingerprints to a recovery point. The first binding stands: it was made nearest to the backup.
+def yields_to_run(standing: Binding, depth: str) -> bool:
+    """Say whether what is bound gives way to the fingerprints that the run took which made the backup.
 
-    The fingerprints are copied beside it, so that what vouches for a recovery point does not hang on the record
-    of the job that made it.
+    A drill may have come between the end of the backup job and the run's own binding. What it found out afterwards
+    stands only where it is as good: by brackets, and as deep.
+
+    :param depth: of the run's fingerprints.
+    """
+    if standing.bound_by == BOUND_BY_RUN:
+        return False
+    deeper = Depth(depth).rank - Depth(standing.depth).rank
+    return deeper > 0 or (deeper == 0 and standing.bound_by == BOUND_BY_RECORDS)
+
+
+def bind(s3: Any, bucket: str, binding: Binding) -> Binding:
+    """Bind fingerprints to a recovery point.
+
+    The first binding stands, but one that a drill made gives way to a better one of the run that made the backup
+    (:func:`yields_to_run`). The fingerprints are copied beside it, so that what vouches for a recovery point does not
+    hang on the record of the job that made it.
 
     :return: the binding that holds.
+    :raises BindingContentionError: what is bound changed under every attempt.
     """
-    standing = find_binding(s3, bucket, binding.table, binding.recovery_point_arn)
-    if standing is not None:
-        return standing
-    prefix = binding.prefix
-    copies = {f"{prefix}": binding.before.prefix, f"{prefix}after.": binding.after.prefix}
-    for target, source in copies.items():
-        for name in ("fingerprint.json.gz", "manifest.bin", "meta.json"):
-            if f"{source}{name}" != f"{target}{name}":
-                s3.copy({"Bucket": bucket, "Key": f"{source}{name}"}, bucket, f"{target}{name}")
-    own = Binding.from_dict(
-        {
-            **binding.as_dict(),
-            "before": {**asdict(binding.before), "prefix": prefix},
-            "after": {**asdict(binding.after), "prefix": f"{prefix}after."},
-        }
+    key, own = f"{binding.prefix}binding.json", None
+    for _ in range(MAX_BIND_TRIES):
+        content, condition = get_for_update(s3, bucket, key)
+        if content is not None:
+            standing = Binding.from_dict(json.loads(content))
+            if binding.bound_by != BOUND_BY_RUN or not yields_to_run(standing, binding.depth):
+                return standing
+            log.warning("What a drill bound (%s, %s) gives way to the run's own", standing.bound_by, standing.depth)
+        own = own or _copied(s3, bucket, binding)
+        body = json.dumps(own.as_dict(), indent=2, sort_keys=True).encode()
+        if put_if(s3, bucket, key, body, condition, content_type="application/json"):
+            return own
+    raise BindingContentionError(
+        f"s3://{bucket}/{key} changed under {MAX_BIND_TRIES} attempts to bind fingerprints; clear this task."
     )
-    body = json.dumps(own.as_dict(), indent=2, sort_keys=True).encode()
-    if put_once(s3, bucket, f"{prefix}binding.json", body, content_type="application/json"):
-        return own
-    return find_binding(s3, bucket, binding.table, binding.recovery_point_arn) or own
+
+
+def _copied(s3: Any, bucket: str, binding: Binding) -> Binding:
+    """Copy a binding's fingerprints to where no other binding has any; return it with the copies' prefixes."""
+    document = binding.as_dict()
+    token = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+    for side, taken in (("before", binding.before), ("after", binding.after)):
+        target = f"{binding.prefix}bound/{token}/{side}."
+        for name in ("fingerprint.json.gz", "manifest.bin", "meta.json"):
+            s3.copy({"Bucket": bucket, "Key": f"{taken.prefix}{name}"}, bucket, f"{target}{name}")
+        document[side]["prefix"] = target
+    return Binding.from_dict(document)
 
 
 class ScanMeter:

@@ -158,7 +158,8 @@ def scan_after(
     """Read one part of the table after its backup job; nothing, where the recovery point is bound already."""
     ensure_lease(lease)
     s3, bucket = client("s3"), resources["bucket"]
-    if fingerprints.find_binding(s3, bucket, resources["table"], job["recovery_point_arn"]) is not None:
+    standing = fingerprints.find_binding(s3, bucket, resources["table"], job["recovery_point_arn"])
+    if standing is not None and not fingerprints.yields_to_run(standing, Depth.FULL):
         return None
     return take_part(client("dynamodb"), s3, bucket=bucket, part=of_fingerprint(part, AFTER))
 
@@ -238,11 +239,14 @@ def bind_recovery_point(
     context: Any,
     parts: Sequence[dict[str, Any]] = (),
 ) -> Binding:
-    """Take the second fingerprint and bind both to the recovery point; keep what is bound already."""
+    """Take the second fingerprint and bind both to the recovery point; keep what is bound already.
+
+    What a drill bound meanwhile, and less deep, is no reason to keep it (:func:`fingerprints.yields_to_run`).
+    """
     s3, dynamodb, bucket = client("s3"), client("dynamodb"), resources["bucket"]
     arn = job["recovery_point_arn"]
     standing = fingerprints.find_binding(s3, bucket, resources["table"], arn)
-    if standing is not None:
+    if standing is not None and not fingerprints.yields_to_run(standing, before["depth"]):
         log.info("Recovery point %s is bound since %s", arn, standing.after.taken_at)
         return standing
     taken_before = Taken(**before)

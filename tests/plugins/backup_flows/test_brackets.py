@@ -19,8 +19,9 @@ from backup_flows.drills.errors import BudgetRefusedError, NothingBoundError, Re
 from backup_flows.failures import FAILURE
 from backup_flows.fingerprints import Binding, find_binding
 from backup_flows.keys import restore_record_key
+from backup_flows.lease import LeaseStore
 from backup_flows.project_files import project_file
-from backup_flows.recovery_points import take_before
+from backup_flows.recovery_points import bind_recovery_point, take_before
 from backup_flows.triggers import AwsClockTrigger, TablesReadyTrigger
 from recovery_retention.names import parse_restored_name
 from restore_proof.verdict import Result
@@ -312,6 +313,81 @@ def test_what_is_bound_already_is_returned_and_nothing_is_restored(recovery, bin
     work = binder(chosen)
     assert work.step() == binding
     assert work.waits == []
+
+
+class TestPointsOfOurOwnRuns:
+    """A drill may choose a point whose backup has ended, and which its run has yet to bind."""
+
+    MAKER = "orders_backup_restore/manual__1"
+
+    @pytest.fixture
+    def leases(self, flow) -> LeaseStore:
+        return LeaseStore(flow.dynamodb, flow.resources["lease_table"], clock=flow.now)
+
+    @pytest.fixture
+    def made(self, flow, protect, leases):
+        """What the run read before its backup, and the job's summary; the run holds the table's lease."""
+        for n in range(5):
+            flow.put(str(n), amount={"N": str(n)})
+        leases.try_acquire("orders", self.MAKER, "2026-11-01", run_is_over=lambda _: False)
+        before = take_before(flow.resources, flow.context)
+        job = flow.start_backup()
+        flow.wait()
+        return before, flow.backup_summary(job)
+
+    @pytest.fixture
+    def chosen(self, flow, made) -> dict[str, Any]:
+        arn = made[1]["recovery_point_arn"]
+        flow.backup.tag_resource(ResourceArn=arn, Tags={"run": self.MAKER})
+        found = {name: flow.resources[name] for name in ("table", "table_arn", "vault")}
+        return {"recovery_point_arn": arn, **found}
+
+    @staticmethod
+    def living(work: Binder, runs: int = 1) -> None:
+        work.context["ti"].get_dr_count.return_value = runs
+
+    def test_a_drill_waits_for_the_run_that_is_about_to_bind_it(self, flow, binder, made, chosen):
+        work = binder(chosen)
+        self.living(work)
+        for _ in range(2):
+            trigger = work.step({"status": "success"})
+            assert isinstance(trigger, AwsClockTrigger)
+            flow.wait((dt.datetime.fromisoformat(trigger.until) - flow.now()).total_seconds())
+        assert find_binding(flow.s3, flow.bucket, "orders", chosen["recovery_point_arn"]) is None
+        own = bind_recovery_point(flow.resources, *made, flow.context)
+        assert work.step({"status": "success"}) == own
+        assert (own.bound_by, own.depth) == ("run", "full")
+
+    def test_it_waits_no_longer_than_the_run_could_take(self, flow, binder, chosen):
+        work = binder(chosen)
+        self.living(work)
+        flow.wait(bracket_tasks.MAKER_LIMIT.total_seconds() - 600)
+        assert isinstance(work.step(), AwsClockTrigger)
+        flow.wait(700)
+        assert work.step().bound_by == "records"
+
+    @pytest.mark.parametrize("case", ["its run is over", "another run's lease", "no lease", "untagged", "its own run"])
+    def test_it_does_not_wait_where_no_run_is_about_to_bind_it(self, flow, binder, leases, chosen, case: str):
+        work = binder(chosen, **({"dag_id": "orders_backup_restore"} if case == "its own run" else {}))
+        self.living(work, 0 if case == "its run is over" else 1)
+        if case in ("another run's lease", "no lease"):
+            leases.release("orders", self.MAKER)
+        if case == "another run's lease":
+            leases.try_acquire("orders", "table_backup/other", "2026-11-01", run_is_over=lambda _: False)
+        if case == "untagged":
+            flow.backup.untag_resource(ResourceArn=chosen["recovery_point_arn"], TagKeyList=["run"])
+        assert work.step().bound_by == "records"
+
+    def test_damage_is_found_though_a_drill_bound_the_point_before_its_run_did(self, flow, binder, made, chosen):
+        """Without point-in-time recovery, a drill binds no more than the schema."""
+        early = binder(chosen)
+        assert early.step().depth == "schema"
+        own = bind_recovery_point(flow.resources, *made, flow.context)
+        assert (own.bound_by, own.depth) == ("run", "full")
+        plan, job = flow.restore(own)
+        flow.put("1", table=plan["target_table"], amount={"N": "666"})
+        assert flow.prove(own, plan, job).proof.label == "FAILED"
+        assert early.step() == own
 
 
 class TestBadDays:

@@ -10,6 +10,7 @@ import pytest
 from backup_flows import fingerprints
 from backup_flows.fingerprints import (
     Binding,
+    BindingContentionError,
     FingerprintAlteredError,
     FingerprintMissingError,
     FingerprintTooLateError,
@@ -152,11 +153,13 @@ def test_what_is_bound_comes_back_as_it_was(binding):
 
 def test_binding_copies_all_that_vouches_beside_the_recovery_point(flow, binding):
     bound = bind(flow.s3, flow.bucket, binding)
-    assert (bound.before.prefix, bound.after.prefix) == (BESIDE, f"{BESIDE}after.")
+    prefix = bound.before.prefix.removesuffix("before.")
+    assert prefix.startswith(f"{BESIDE}bound/")
+    assert bound.after.prefix == f"{prefix}after."
     assert bound.before.digest == binding.before.digest
     names = ["fingerprint.json.gz", "manifest.bin", "meta.json"]
     assert sorted(flow.keys(BESIDE)) == sorted(
-        [f"{BESIDE}binding.json", *(f"{BESIDE}{part}{name}" for part in ("", "after.") for name in names)]
+        [f"{BESIDE}binding.json", *(f"{prefix}{side}.{name}" for side in ("before", "after") for name in names)]
     )
     flow.forget("intents/")
     assert find_binding(flow.s3, flow.bucket, "orders", ARN) == bound
@@ -177,17 +180,87 @@ def test_the_first_binding_stands(flow, binding, taken):
     assert flow.etags(BESIDE) == kept
 
 
-def test_of_two_that_bind_at_once_the_first_stands(flow, binding, monkeypatch):
-    """The other one's binding comes up after the own look for one."""
-    rival = replace(binding, run_id="rival")
-    once = fingerprints.put_once
+@pytest.fixture
+def rivals(flow, monkeypatch):
+    """Let others bind right before the own binding is written, once."""
 
-    def overtaken(s3, bucket, key, body, **more):
-        s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(rival.as_dict()).encode())
-        return once(s3, bucket, key, body, **more)
+    def come(*bindings: Binding) -> None:
+        real, waiting = fingerprints.put_if, list(bindings)
 
-    monkeypatch.setattr(fingerprints, "put_once", overtaken)
-    assert bind(flow.s3, flow.bucket, binding).run_id == "rival"
+        def overtaken(*args, **more):
+            if waiting:
+                bind(flow.s3, flow.bucket, waiting.pop(0))
+            return real(*args, **more)
+
+        monkeypatch.setattr(fingerprints, "put_if", overtaken)
+
+    return come
+
+
+def ensure_whole(flow, bound: Binding) -> None:
+    for taken in (bound.before, bound.after):
+        assert load_bound(flow.s3, flow.bucket, taken).digest == taken.digest
+
+
+def of_drill(binding: Binding, taken: Taken, *, bound_by: str, depth: str) -> Binding:
+    """What a drill bound by another look at the table."""
+    found = replace(taken, depth=depth)
+    return replace(binding, before=found, after=found, bound_by=bound_by, depth=depth, run_id="drill")
+
+
+def test_of_two_that_bind_at_once_the_first_stands_with_its_own_fingerprints(flow, binding, taken, rivals):
+    """The other one's binding comes up after the own look for one, and after the own fingerprints were copied."""
+    flow.put("1")
+    rival = replace(binding, before=taken("r.before."), after=taken("r.after."), run_id="rival")
+    rivals(rival)
+    bound = bind(flow.s3, flow.bucket, binding)
+    assert (bound.run_id, bound.before.digest) == ("rival", rival.before.digest)
+    assert find_binding(flow.s3, flow.bucket, "orders", ARN) == bound
+    ensure_whole(flow, bound)
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["before", "at once"])
+@pytest.mark.parametrize(
+    ("bound_by", "depth", "holds"),
+    [
+        ("records", "schema", "run"),
+        ("records", "canary", "run"),
+        ("brackets", "sampled", "run"),
+        ("brackets", "full", "drill"),
+    ],
+)
+def test_what_a_drill_bound_gives_way_to_the_runs_own_unless_it_is_as_good(
+    flow, binding, taken, rivals, bound_by: str, depth: str, holds: str, at_once: bool
+):
+    """A drill may come between the end of a backup job and the binding by its run."""
+    flow.put("1")
+    drill = of_drill(binding, taken("d.before."), bound_by=bound_by, depth=depth)
+    if at_once:
+        rivals(drill)
+    else:
+        bind(flow.s3, flow.bucket, drill)
+    bound = bind(flow.s3, flow.bucket, binding)
+    expected = binding if holds == "run" else drill
+    assert (bound.bound_by, bound.depth, bound.run_id) == (expected.bound_by, expected.depth, expected.run_id)
+    assert find_binding(flow.s3, flow.bucket, "orders", ARN) == bound
+    ensure_whole(flow, bound)
+    # Neither a drill that comes later, nor the run once more, changes it.
+    assert bind(flow.s3, flow.bucket, drill) == bind(flow.s3, flow.bucket, binding) == bound
+
+
+@pytest.mark.parametrize(("depth", "gives_way"), [("schema", True), ("canary", False)])
+def test_a_run_that_keeps_no_more_than_records_takes_the_place_of_no_deeper_ones(
+    flow, binding, taken, depth: str, gives_way: bool
+):
+    bound = bind(flow.s3, flow.bucket, of_drill(binding, taken("d."), bound_by="records", depth=depth))
+    own = replace(binding, depth="schema", before=replace(binding.before, depth="schema"))
+    assert (bind(flow.s3, flow.bucket, own) != bound) is gives_way
+
+
+def test_what_never_rests_is_an_error_that_names_it(flow, binding, monkeypatch):
+    monkeypatch.setattr(fingerprints, "put_if", lambda *_, **__: False)
+    with pytest.raises(BindingContentionError, match=rf"{BESIDE}binding.json changed .*clear this task"):
+        bind(flow.s3, flow.bucket, binding)
 
 
 def test_the_progress_of_a_long_scan_is_told_as_it_doubles(caplog):

@@ -393,8 +393,8 @@ class TestBadDays:
         other = flow.keys("intents/")
         flow.put("9")
         newer = flow.back_up(run.context)
-        key = f"{binding.prefix}fingerprint.json.gz"
-        flow.s3.put_object(Bucket=flow.bucket, Key=key, Body=flow.read(f"{newer.prefix}fingerprint.json.gz"))
+        key = f"{binding.before.prefix}fingerprint.json.gz"
+        flow.s3.put_object(Bucket=flow.bucket, Key=key, Body=flow.read(f"{newer.before.prefix}fingerprint.json.gz"))
         assert other
         concluded = run.drill(order)
         assert concluded["verdict"] == "FAILED"
