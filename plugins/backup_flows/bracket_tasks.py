@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from airflow.sdk import BaseOperator
 
+from aws_backup.exceptions import RestoreTargetExistsError
 from aws_backup.hooks.backup import BackupHook
 from backup_flows import fingerprints
 from backup_flows.as_of import utcnow
@@ -26,7 +27,7 @@ from backup_flows.brackets import (
 )
 from backup_flows.defaults import BACKUP_LIMIT, RESTORE_LIMIT, SCAN_LIMIT
 from backup_flows.drills.budgeting import reserve_brackets
-from backup_flows.drills.errors import NothingBoundError
+from backup_flows.drills.errors import NameTakenError, NothingBoundError
 from backup_flows.drills.points import ensure_usable, find_point
 from backup_flows.failures import tell_failure
 from backup_flows.lease import LeaseStore
@@ -161,7 +162,10 @@ class BindByBracketsOperator(BaseOperator):
                     AwsClockTrigger(until=until.isoformat(), aws_conn_id=self.aws_conn_id, region_name=self.region_name)
                 )
             reserve_brackets(around.s3, self.order, job, now=around.clock())
-        tables = start_restores(around, job)
+        try:
+            tables = start_restores(around, job)
+        except RestoreTargetExistsError as error:
+            raise NameTakenError(str(error)) from error
         if not tables_ready(around.dynamodb, tables):
             self._wait(
                 TablesReadyTrigger(

@@ -46,6 +46,7 @@ SIDES: Final = (BEFORE, AFTER)
 BY_BRACKETS: Final = "brackets"
 BY_RECORDS: Final = fingerprints.BOUND_BY_RECORDS
 UNKNOWN_JOB: Final = "unknown"
+NOT_OURS: Final = "no record says that this run made it; drop it by hand if nobody needs it, and clear this task"
 
 
 @dataclass(frozen=True)
@@ -170,9 +171,11 @@ def start_restores(around: Around, job: Job) -> list[str]:
     Without indexes and billed per request: the copies are read once, and dropped.
     https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_RestoreTableToPointInTime.html
 
-    :raises aws_backup.exceptions.RestoreTargetExistsError: a table of that name is somebody else's.
+    :raises aws_backup.exceptions.RestoreTargetExistsError: a table of that name is somebody else's; nothing was
+        restored, and nothing claims it.
     """
-    return [_start_restore(around, job, side) for side in SIDES]
+    made = {side: _made_before(around, around.table_of(job, side)) for side in SIDES}
+    return [_start_restore(around, job, side, made=made[side]) for side in SIDES]
 
 
 def restores_started(around: Around, job: Job) -> bool:
@@ -181,31 +184,39 @@ def restores_started(around: Around, job: Job) -> bool:
     return all(table_status(around.dynamodb, table) is not None for table in tables)
 
 
-def _start_restore(around: Around, job: Job, side: str) -> str:
-    target, key = around.table_of(job, side), restore_record_key(around.table_of(job, side))
-    record = get_json(around.s3, around.bucket, key)
-    if record is None:
-        # Before AWS makes the table: it brings no tags, so one whose run dies here is told ours by this record alone.
-        put_json(
-            around.s3,
-            around.bucket,
-            key,
-            {
-                "table": target,
-                "source": job.table,
-                "run": around.run,
-                "dag_id": around.dag_id,
-                "run_id": around.run_id,
-                "recovery_point_arn": job.recovery_point_arn,
-                "moment": job.moments[side].isoformat(),
-                "planned_at": around.clock().isoformat(),
-            },
-        )
-    elif record["run"] != around.run:
+def _made_before(around: Around, target: str) -> bool:
+    """Tell whether an earlier try of the run has made a table, before anything claims its name.
+
+    :raises aws_backup.exceptions.RestoreTargetExistsError: it is somebody else's.
+    """
+    record = get_json(around.s3, around.bucket, restore_record_key(target))
+    if record is not None and record["run"] != around.run:
         raise RestoreTargetExistsError(table=target, reason=f"it was restored by the run {record['run']}")
-    elif table_status(around.dynamodb, target) is not None:
-        log.info("%s is there, or on its way, since an earlier try", target)
+    if table_status(around.dynamodb, target) is None:
+        return False
+    if record is None:
+        raise RestoreTargetExistsError(table=target, reason=NOT_OURS)
+    log.info("%s is there, or on its way, since an earlier try", target)
+    return True
+
+
+def _start_restore(around: Around, job: Job, side: str, *, made: bool) -> str:
+    target = around.table_of(job, side)
+    if made:
         return target
+    claim = {
+        "table": target,
+        "source": job.table,
+        "run": around.run,
+        "dag_id": around.dag_id,
+        "run_id": around.run_id,
+        "recovery_point_arn": job.recovery_point_arn,
+        "moment": job.moments[side].isoformat(),
+        "planned_at": around.clock().isoformat(),
+    }
+    # Before AWS makes the table: it brings no tags, so one whose run dies here is told ours by this record alone. And
+    # only where the name was free: whoever finds the record takes the table for ours.
+    put_json(around.s3, around.bucket, restore_record_key(target), claim)
     try:
         around.dynamodb.restore_table_to_point_in_time(
             SourceTableName=job.table,
@@ -218,10 +229,17 @@ def _start_restore(around: Around, job: Job, side: str) -> str:
     except ClientError as error:
         if error.response["Error"]["Code"] not in {"TableAlreadyExistsException", "TableInUseException"}:
             raise
-        if record is None:
-            raise RestoreTargetExistsError(table=target, reason="no record says that this run made it") from error
+        if not _is_restored_from(around.dynamodb, target, job.table_arn):
+            around.s3.delete_object(Bucket=around.bucket, Key=restore_record_key(target))
+            raise RestoreTargetExistsError(table=target, reason=NOT_OURS) from error
     log.info("Restoring %s as of %s to %s", job.table, job.moments[side].isoformat(), target)
     return target
+
+
+def _is_restored_from(dynamodb: Any, table: str, source_arn: str) -> bool:
+    """Tell whether a table that came up since its name was free is another try's restore, and not a stranger's."""
+    described = dynamodb.describe_table(TableName=table)["Table"]
+    return bool((described.get("RestoreSummary") or {}).get("SourceTableArn") == source_arn)
 
 
 def tables_ready(dynamodb: Any, tables: list[str]) -> bool:
@@ -314,9 +332,15 @@ def _bind(around: Around, job: Job, before: Taken, after: Taken, *, bound_by: st
 
 
 def drop_brackets(around: Around, job: Job) -> None:
-    """Drop the restored tables, where they are; one that AWS is still restoring is left to the sweep."""
+    """Drop the restored tables, where they are; one that AWS is still restoring is left to the sweep.
+
+    A table of that name that no record of this run claims is somebody else's, and left alone.
+    """
     for side in SIDES:
         table = around.table_of(job, side)
+        record = get_json(around.s3, around.bucket, restore_record_key(table))
+        if record is None or record["run"] != around.run:
+            continue
         try:
             status = around.dynamodb.describe_table(TableName=table)["Table"]["TableStatus"]
         except around.dynamodb.exceptions.ResourceNotFoundException:

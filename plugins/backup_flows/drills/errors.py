@@ -37,6 +37,10 @@ class NothingBoundError(DrillRefusedError):
     """Nothing tells what the recovery point must hold, so no restore of it could be proven."""
 
 
+class NameTakenError(DrillRefusedError):
+    """A table that is to be restored has the name of one that is somebody else's."""
+
+
 class BudgetRefusedError(DrillRefusedError):
     """The month's budget stops a drill before it starts; it leaves no verdict, because nothing was tried."""
 

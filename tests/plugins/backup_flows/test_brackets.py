@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
-from aws_backup.exceptions import RestoreTargetExistsError
 from backup_flows import bracket_tasks
 from backup_flows.bracket_tasks import BindByBracketsOperator, BracketTableLostError, bind_by_brackets
 from backup_flows.brackets import Job, window_of
 from backup_flows.drills import budgeting
-from backup_flows.drills.errors import BudgetRefusedError, NothingBoundError, RecoveryPointGoneError
+from backup_flows.drills.errors import BudgetRefusedError, NameTakenError, NothingBoundError, RecoveryPointGoneError
 from backup_flows.failures import FAILURE
 from backup_flows.fingerprints import Binding, find_binding
 from backup_flows.keys import restore_record_key
@@ -490,8 +489,78 @@ class TestBadDays:
             key = restore_record_key(table)
             record = flow.document(key)
             flow.s3.put_object(Bucket=flow.bucket, Key=key, Body=str({**record, "run": "other"}).replace("'", '"'))
-        with pytest.raises(RestoreTargetExistsError, match="other"):
+        with pytest.raises(NameTakenError, match="other"):
             work.step()
+
+    @pytest.mark.parametrize("sides", [("before", "after"), ("after",)], ids=["both", "the later one"])
+    def test_a_table_that_nobody_claimed_is_refused_at_every_try_and_left_as_it_is(
+        self, flow, binder, chosen, new_context, sides
+    ):
+        """A claim that is written before anybody looks would make it ours at the next try, read and dropped."""
+        probe = binder(chosen)
+        names = dict(zip(("before", "after"), probe.step().tables, strict=True))
+        flow.wait(61)
+        for table in names.values():
+            flow.dynamodb.delete_table(TableName=table)
+        flow.wait(60)
+        flow.forget("restores/")
+        for side in sides:
+            flow.make_table(names[side])
+            flow.put("theirs", table=names[side])
+        flow.wait(60)
+        for _ in range(3):
+            with pytest.raises(AirflowFailException, match=f"{names[sides[0]]} exists already.*drop it by hand"):
+                binder(chosen).step()
+        assert (flow.keys("restores/"), sorted(copies(flow))) == ([], sorted(names[side] for side in sides))
+
+    def test_cleaning_up_after_a_binding_leaves_a_strangers_table_alone(self, flow, binder, chosen):
+        first, second = binder(chosen), binder(chosen, run_id="manual__2")
+        names = second.step().tables
+        flow.wait(61)
+        for table in names:
+            flow.dynamodb.delete_table(TableName=table)
+        flow.wait(60)
+        flow.forget("restores/")
+        flow.make_table(names[0])
+        flow.wait(60)
+        bound = first.bind()
+        assert second.step() == bound
+        assert copies(flow) == [names[0]]
+
+    @pytest.mark.parametrize("whose", ["a stranger's", "another try's"])
+    def test_a_table_that_comes_up_after_the_look_is_taken_for_what_it_is(
+        self, flow, binder, chosen, monkeypatch, whose: str
+    ):
+        real = flow.dynamodb.restore_table_to_point_in_time
+
+        def overtaken(**request: Any) -> Any:
+            if whose == "another try's":
+                real(**request)
+            elif request["TargetTableName"] not in flow.tables():
+                flow.make_table(request["TargetTableName"])
+            return real(**request)
+
+        monkeypatch.setattr(flow.dynamodb, "restore_table_to_point_in_time", overtaken)
+        if whose == "another try's":
+            assert binder(chosen).bind().depth == "full"
+            return
+        for _ in range(3):
+            with pytest.raises(NameTakenError, match="exists already"):
+                binder(chosen).step()
+        assert (flow.keys("restores/"), len(copies(flow))) == ([], 1)
+
+    def test_a_try_that_was_lost_between_its_claim_and_the_restore_is_gone_on_with(
+        self, flow, binder, chosen, monkeypatch
+    ):
+        def killed(**_: Any) -> Any:
+            raise RuntimeError("killed")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(flow.dynamodb, "restore_table_to_point_in_time", killed)
+            with pytest.raises(RuntimeError):
+                binder(chosen).step()
+        assert (len(flow.keys("restores/")), copies(flow)) == (1, [])
+        assert binder(chosen).bind().depth == "full"
 
     def test_two_runs_that_bind_one_point_get_one_binding(self, flow, binder, chosen):
         first, second = binder(chosen), binder(chosen, run_id="manual__2")
