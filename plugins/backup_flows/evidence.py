@@ -66,7 +66,7 @@ def record_evidence(
     :param fingerprints: those that were taken, by name.
     :param settings: what came of comparing the settings, if that was done.
     :param diff: a local file of every difference, one line of JSON each.
-    :return: the verdict as it is kept, with the report's address.
+    :return: the verdict that the drill has then, with its report's address (:func:`record_verdict`).
     :raises backup_flows.chain.ChainContentionError: other drills of the table won every race for the chain's head.
     """
     subject = verdict.subject
@@ -96,26 +96,53 @@ def record_evidence(
 
     evidence = append(s3, bucket=bucket, table=subject.table_name, key=f"{folder}{PACK_NAME}", make=make)
     put_bytes(s3, bucket, f"{folder}{REPORT_NAME}", evidence.report, content_type="text/html")
-    # Before the verdict, which ends the drill: one that is lost in between is recorded anew, by the same names.
-    keep_history(s3, bucket, verdict, drill, around, ended_at=written_at)
-    record_verdict(s3, bucket=bucket, verdict=verdict, drill_id=drill.drill_id)
+    own = drill_verdict_key(subject.table_name, subject.recovery_point_arn, subject.as_of, drill.drill_id)
+    if not _keeps(read_verdict(s3, bucket, own), verdict):
+        # Before the verdict, which ends the drill: one that is lost in between is recorded anew, by the same names.
+        keep_history(s3, bucket, verdict, drill, around, ended_at=written_at)
+    verdict = record_verdict(s3, bucket=bucket, verdict=verdict, drill_id=drill.drill_id)
     log.info("Verdict on %s: %s", subject.recovery_point_arn, verdict.proof.label)
     log.info("Report: %s", verdict.evidence)
     return verdict
 
 
-def record_verdict(s3: Any, *, bucket: str, verdict: Verdict, drill_id: str) -> None:
+def record_verdict(s3: Any, *, bucket: str, verdict: Verdict, drill_id: str) -> Verdict:
     """Make a verdict the one that holds if it outweighs that one (`outweighs`), and write it as the drill's own.
 
     In this order: the drill's own verdict is what ends a drill, so a process that is lost in between leaves a drill
     that is done again, and not one that is over while the recovery point keeps a verdict that it should have lost.
 
+    A drill that has looked at the restored data keeps its verdict when a proof of it crashes: that is a process which
+    Airflow gave up, and which found the table dropped after another try had proven it.
+
+    :return: the verdict that the drill has then.
     :raises VerdictContentionError: other drills of the recovery point won every race for its verdict.
     """
-    hold_verdict(s3, bucket=bucket, verdict=verdict)
     subject = verdict.subject
     own = drill_verdict_key(subject.table_name, subject.recovery_point_arn, subject.as_of, drill_id)
-    put_bytes(s3, bucket, own, verdict.to_json(), content_type=JSON)
+    for _ in range(MAX_VERDICT_TRIES):
+        content, condition = get_for_update(s3, bucket, own)
+        standing = Verdict.from_json(content) if content is not None else None
+        if standing is not None and _keeps(standing, verdict):
+            log.warning("The drill keeps its verdict of %s, %s", standing.decided_at, standing.proof.label)
+            hold_verdict(s3, bucket=bucket, verdict=standing)
+            return standing
+        hold_verdict(s3, bucket=bucket, verdict=verdict)
+        if put_if(s3, bucket, own, verdict.to_json(), condition, content_type=JSON):
+            return verdict
+    raise VerdictContentionError(
+        f"s3://{bucket}/{own} changed under {MAX_VERDICT_TRIES} attempts to record a verdict; clear this task."
+    )
+
+
+def is_decided(verdict: Verdict) -> bool:
+    """Say whether a verdict rests on a look at the restored data, so that it stands."""
+    return verdict.is_proven or bool(verdict.counts)
+
+
+def _keeps(standing: Verdict | None, new: Verdict) -> bool:
+    """Say whether a drill keeps its verdict, because the new one knows less."""
+    return standing is not None and is_decided(standing) and not is_decided(new)
 
 
 def hold_verdict(s3: Any, *, bucket: str, verdict: Verdict) -> bool:

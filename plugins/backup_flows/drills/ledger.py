@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backup_flows.as_of import run_key
-from backup_flows.evidence import read_verdict
+from backup_flows.evidence import is_decided, read_verdict
 from backup_flows.keys import drill_choice_key, drill_verdict_key
 from backup_flows.store import get_json, put_once
 from restore_proof.verdict import Verdict
@@ -31,11 +31,6 @@ def intended_run(run_id: str, force: str | None) -> str:
 def drill_name(dag_id: str, run_id: str, force: str | None, recovery_point_arn: str) -> str:
     """Return a drill's name, eight hex digits."""
     return run_key(dag_id, f"{intended_run(run_id, force)}/{recovery_point_arn}")
-
-
-def is_decided(verdict: Verdict) -> bool:
-    """Say whether a verdict rests on a look at the restored data, so that it stands."""
-    return verdict.is_proven or bool(verdict.counts)
 
 
 @dataclass(frozen=True)

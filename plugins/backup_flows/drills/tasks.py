@@ -372,7 +372,9 @@ def prove_once(order: dict[str, Any], binding: dict[str, Any], job: dict[str, An
             ensure_same_keys(dynamodb, s3, order, bound)
             verdict = prove(dynamodb, s3, request, clock=clock, scaling=client("application-autoscaling"))
         except (Exception, AirflowTaskTimeout) as error:
-            if isinstance(error, KeySchemaChangedError) or verdict_of(s3, order, standing.next_id) is not None:
+            recorded = verdict_of(s3, order, standing.next_id)
+            # A proven one is another try's, and stands: a retry of this task finds it.
+            if isinstance(error, KeySchemaChangedError) or (recorded is not None and not recorded.is_proven):
                 raise AirflowFailException(f"{type(error).__name__}: {error}") from error
             raise
     else:

@@ -171,3 +171,32 @@ def test_a_verdict_that_is_on_record_is_made_to_hold_once(s3: Any) -> None:
     unwritten = Broken(s3, KEY)
     assert hold_verdict(unwritten, bucket=BUCKET, verdict=failure) is False
     assert hold_verdict(unwritten, bucket=BUCKET, verdict=verdict(PROVEN)) is False
+
+
+@pytest.mark.parametrize("looked", [verdict(PROVEN), verdict(FAILED)], ids=["a proof", "a failure"])
+@pytest.mark.parametrize("raced", [False, True], ids=["before", "at once"])
+def test_a_drill_that_has_looked_keeps_its_verdict_when_a_lost_try_of_it_crashes(
+    s3: Any, looked: Verdict, raced: bool
+) -> None:
+    crashed = crash(minute=1)
+    if raced:
+        first = [looked]
+
+        class Overtaken(Broken):
+            def put_object(self, **request: Any) -> Any:
+                if request["Key"] == self.key and first:
+                    record(self.s3, first.pop(), "own")
+                return self.s3.put_object(**request)
+
+        kept = record_verdict(Overtaken(s3, OWN), bucket=BUCKET, verdict=crashed, drill_id="own")
+    else:
+        record(s3, looked, "own")
+        kept = record_verdict(s3, bucket=BUCKET, verdict=crashed, drill_id="own")
+    assert kept == read_verdict(s3, BUCKET, OWN) == looked
+    assert outweighs(crashed, looked) or read_verdict(s3, BUCKET, KEY) == looked
+
+
+def test_a_crash_gives_way_to_a_look_of_the_same_drill(s3: Any) -> None:
+    record(s3, crash(), "own")
+    assert record_verdict(s3, bucket=BUCKET, verdict=verdict(minute=1), drill_id="own") == verdict(minute=1)
+    assert read_verdict(s3, BUCKET, OWN) == verdict(minute=1)

@@ -25,7 +25,9 @@ from backup_flows.drills.errors import (
 )
 from backup_flows.failures import FAILURE
 from backup_flows.preflight import PreflightError
+from dynamodb_bulk.errors import TableMissingError
 from local_aws import control
+from restore_proof.history_reader import read_history
 
 pytestmark = pytest.mark.component
 
@@ -291,6 +293,30 @@ class TestDrill:
             assert later.conclude(other)["verdict"] == "FAILED"
             assert flow.backup.list_tags(ResourceArn=binding.recovery_point_arn)["Tags"]["verdict"] == "FAILED"
         assert (proven, flow.document(key)["label"]) == ("PROVEN", "FAILED")
+
+    def test_a_lost_proof_that_finds_the_table_dropped_takes_nothing_from_the_one_that_proved_it(
+        self, flow, run, order, binding, monkeypatch
+    ):
+        """Airflow gave the first process up; it still reads while the second proves, and the table is dropped."""
+        plan, job = run.restore(order)
+        real, meanwhile = tasks.ensure_same_keys, [True]
+
+        def overtaken(*args: Any) -> None:
+            real(*args)
+            if meanwhile.pop(0):
+                meanwhile.append(False)
+                run.prove(order, plan, job)
+                run.call("drop_restored_table", tasks.drop_restored, order, plan)
+
+        monkeypatch.setattr(tasks, "ensure_same_keys", overtaken)
+        with pytest.raises(TableMissingError, match="There is no DynamoDB table"):
+            run.in_task(tasks.prove_restored, run.context, order, plan, binding.as_dict(), job)
+        assert run.states["prove"] == "success"
+        (own,) = run.verdicts(binding).values()
+        assert own["label"] == flow.document(f"{binding.prefix}verdict.json")["label"] == "PROVEN"
+        (record,) = read_history(flow.s3, flow.bucket, "orders")
+        assert record.label == "PROVEN"
+        assert run.conclude(order)["verdict"] == "PROVEN"
 
     def test_a_proof_whose_process_was_lost_is_done_again(self, flow, run, order, binding):
         """It left no verdict, so the retry is the first look."""
