@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
 from aws_backup.exceptions import RestoreTargetExistsError
 from aws_backup.hooks.backup import BackupHook
@@ -58,7 +60,8 @@ class BindByBracketsOperator(BaseOperator):
     The month's budget is asked before anything is restored. Waits are deferred: until the run that made the point has
     bound its own fingerprints, if it still holds the table's lease for that; until AWS can restore the later of the
     two moments; and until both tables are there. A retry goes on with the tables that an earlier try restored. They are
-    dropped when they have been read, and when the last try failed.
+    dropped when they have been read, and when a try fails after which there is none, whatever it fails by. What AWS is
+    still restoring then, and what a process leaves that was killed, is left to the sweep of ``retention_cleanup``.
 
     :param order: ``bucket``, ``lease_table``, ``as_of``, ``run`` (as tags name it), ``run_key``, as drills have them.
         (templated)
@@ -92,36 +95,61 @@ class BindByBracketsOperator(BaseOperator):
         self.poke_interval = poke_interval
 
     def execute(self, context: Any) -> dict[str, Any]:
+        return self._go(context, first=context["ti"].try_number == 1)
+
+    def go_on(self, context: Any, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Resume after the run that made the point, the later moment's reach or the tables were waited for."""
+        lost = event["table"] if event and event.get("status") == "lost" else None
+        return self._go(context, first=False, lost=lost)
+
+    def _go(self, context: Any, *, first: bool, lost: str | None = None) -> dict[str, Any]:
+        """Do what is to be done now.
+
+        :param first: nothing can have been restored by this task yet.
+        :param lost: a table that was waited for, and is gone.
+        """
         with tell_failure(context):
             s3, point = self._client("s3"), self._point
             standing = fingerprints.find_binding(s3, self.order["bucket"], point["table"], point["recovery_point_arn"])
-            if standing is not None and standing.bound_by != BY_BRACKETS:
-                return standing.as_dict()
-            around, job = self._around(context), self._job()
             if standing is not None:
-                # An earlier try of this task may have been lost between binding and dropping.
-                drop_brackets(around, job)
+                if standing.bound_by == BY_BRACKETS or not first:
+                    # An earlier try may have been lost between binding and dropping, or another run was faster.
+                    drop_brackets(self._around(context, ProofSettings()), Job.of_binding(standing))
                 return standing.as_dict()
-            self._leave_to_maker(around, job, context)
-            try:
-                if around.proof.depth in SHALLOW:
-                    why = f"protection.yaml asks for depth {around.proof.depth}, which needs no more"
-                    return bind_records(around, job, why).as_dict()
-                return self._bracket(around, job, context)
-            except TableMissingError as error:
-                raise NothingBoundError(
-                    f"nothing is bound to recovery point {job.recovery_point_arn}, and {job.table} is not there any "
-                    f"more to tell what it must hold ({error}) Back tables up by table_backup, which keeps that."
-                ) from error
+            around, job = self._around(context, self._proof()), self._job()
+            with self._dropping_at_the_end(around, job, context):
+                if lost is not None:
+                    raise BracketTableLostError(
+                        f"{lost}, restored to bracket a backup, is gone: somebody dropped it. Clear this task."
+                    )
+                self._leave_to_maker(around, job, context)
+                return self._bind(around, job)
 
-    def go_on(self, context: Any, event: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Resume after the later moment has come into reach, or the tables are there."""
-        if event and event.get("status") == "lost":
-            with tell_failure(context):
-                raise BracketTableLostError(
-                    f"{event['table']}, restored to bracket a backup, is gone: somebody dropped it. Clear this task."
-                )
-        return self.execute(context)
+    @contextmanager
+    def _dropping_at_the_end(self, around: Around, job: Job, context: Any) -> Iterator[None]:
+        """Drop what was restored when the block fails and nothing comes after it: no retry would find it again."""
+        try:
+            yield
+        except (Exception, AirflowTaskTimeout) as error:
+            ti = context["ti"]
+            if isinstance(error, AirflowFailException) or ti.try_number > ti.max_tries:
+                try:
+                    drop_brackets(around, job)
+                except Exception as left:
+                    error.add_note(f"What it restored is left to the sweep of retention_cleanup: {left!r}")
+            raise
+
+    def _bind(self, around: Around, job: Job) -> dict[str, Any]:
+        try:
+            if around.proof.depth in SHALLOW:
+                why = f"protection.yaml asks for depth {around.proof.depth}, which needs no more"
+                return bind_records(around, job, why).as_dict()
+            return self._bracket(around, job)
+        except TableMissingError as error:
+            raise NothingBoundError(
+                f"nothing is bound to recovery point {job.recovery_point_arn}, and {job.table} is not there any "
+                f"more to tell what it must hold ({error}) Back tables up by table_backup, which keeps that."
+            ) from error
 
     def _leave_to_maker(self, around: Around, job: Job, context: Any) -> None:
         """Wait while the run that made the recovery point is about to bind it: it read the table at the backup."""
@@ -149,7 +177,7 @@ class BindByBracketsOperator(BaseOperator):
         until = around.clock() + MAKER_POLL
         self._wait(AwsClockTrigger(until=until.isoformat(), aws_conn_id=self.aws_conn_id, region_name=self.region_name))
 
-    def _bracket(self, around: Around, job: Job, context: Any) -> dict[str, Any]:
+    def _bracket(self, around: Around, job: Job) -> dict[str, Any]:
         if not restores_started(around, job):
             window = window_of(around.dynamodb, job)
             if window.why_not is not None:
@@ -175,13 +203,7 @@ class BindByBracketsOperator(BaseOperator):
                     poll_seconds=self.poke_interval,
                 )
             )
-        try:
-            binding = bind_brackets(around, job)
-        except Exception:
-            ti = context["ti"]
-            if ti.try_number > ti.max_tries:
-                drop_brackets(around, job)
-            raise
+        binding = bind_brackets(around, job)
         drop_brackets(around, job)
         if binding.drifting:
             self.log.warning("%s was written to around its backup: the recovery point is drifting", job.table)
@@ -196,14 +218,14 @@ class BindByBracketsOperator(BaseOperator):
         ensure_usable(find_point(hook, arn, vault=vault))
         return Job.of(self._point, hook.get_recovery_point(vault, arn))
 
-    def _around(self, context: Any) -> Around:
+    def _around(self, context: Any, proof: ProofSettings) -> Around:
         dag_run, sts = context["dag_run"], self._client("sts")
         return Around(
             dynamodb=self._client("dynamodb"),
             s3=self._client("s3"),
             scaling=self._client("application-autoscaling"),
             bucket=self.order["bucket"],
-            proof=self._proof(),
+            proof=proof,
             run=self.order["run"],
             name=f"{dag_run.dag_id}/{dag_run.run_id}/{self.order['run_key']}",
             as_of=self.order["as_of"],

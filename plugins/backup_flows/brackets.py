@@ -86,6 +86,19 @@ class Job:
             size_bytes=described.get("BackupSizeInBytes"),
         )
 
+    @classmethod
+    def of_binding(cls, binding: Binding) -> Job:
+        """Take what a binding tells of its recovery point, which AWS may know no more; not when the job ended."""
+        created_at = dt.datetime.fromisoformat(binding.created_at)
+        return cls(
+            recovery_point_arn=binding.recovery_point_arn,
+            table=binding.table,
+            table_arn=binding.table_arn,
+            vault=binding.vault,
+            started_at=created_at,
+            ended_at=created_at,
+        )
+
     @property
     def moments(self) -> dict[str, dt.datetime]:
         """The two moments that bracket it, in whole seconds, which is what a restore takes."""

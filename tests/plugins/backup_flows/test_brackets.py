@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout, TaskDeferred
+from botocore.exceptions import ClientError
 
 from backup_flows import bracket_tasks
 from backup_flows.bracket_tasks import BindByBracketsOperator, BracketTableLostError, bind_by_brackets
-from backup_flows.brackets import Job, window_of
+from backup_flows.brackets import Job, bind_records, window_of
 from backup_flows.drills import budgeting
 from backup_flows.drills.errors import BudgetRefusedError, NameTakenError, NothingBoundError, RecoveryPointGoneError
 from backup_flows.failures import FAILURE
@@ -20,6 +21,7 @@ from backup_flows.fingerprints import Binding, find_binding
 from backup_flows.keys import restore_record_key
 from backup_flows.lease import LeaseStore
 from backup_flows.project_files import project_file
+from backup_flows.protection_proof import ProofSettings
 from backup_flows.recovery_points import bind_recovery_point, take_before
 from backup_flows.triggers import AwsClockTrigger, TablesReadyTrigger
 from recovery_retention.names import parse_restored_name
@@ -461,6 +463,74 @@ class TestBadDays:
             work.step({"status": "success"})
         assert copies(flow) == []
 
+    @pytest.mark.parametrize("failure", [RuntimeError("a limit"), AirflowTaskTimeout("in time")], ids=["limit", "time"])
+    @pytest.mark.parametrize("at", ["start_restores", "bind_brackets", "tables_ready"])
+    def test_the_last_try_leaves_no_table_behind_whatever_it_fails_by(
+        self, flow, binder, chosen, monkeypatch, at: str, failure: BaseException
+    ):
+        work = binder(chosen)
+        work.step()
+        flow.wait(61)
+
+        def fail(*_: Any, **__: Any) -> Any:
+            raise failure
+
+        monkeypatch.setattr(bracket_tasks, at, fail)
+        ti = work.context["ti"]
+        for ti.try_number, left in ((2, 2), (3, 0)):
+            ti.max_tries = 2
+            with pytest.raises(type(failure)):
+                work.step({"status": "success"})
+            assert len(copies(flow)) == left
+
+    def test_a_failure_that_is_final_leaves_no_table_behind(self, flow, binder, chosen, budget):
+        work = binder(chosen)
+        tables = work.step().tables
+        flow.wait(61)
+        flow.dynamodb.delete_table(TableName=tables[0])
+        flow.wait(60)
+        budget(0)
+        work.context["ti"].max_tries = 2
+        with pytest.raises(BudgetRefusedError):
+            work.step()
+        assert copies(flow) == []
+
+    def test_the_other_table_of_a_lost_one_is_dropped_by_the_last_try(self, flow, binder, chosen):
+        work = binder(chosen)
+        tables = work.step().tables
+        flow.wait(61)
+        flow.dynamodb.delete_table(TableName=tables[0])
+        flow.wait(60)
+        work.context["ti"].try_number, work.context["ti"].max_tries = 3, 2
+        with pytest.raises(BracketTableLostError):
+            work.step({"status": "lost", "table": tables[0]})
+        assert copies(flow) == []
+
+    def test_what_it_fails_by_is_told_though_dropping_fails_too(self, flow, binder, chosen, monkeypatch):
+        work = binder(chosen)
+        work.step()
+        flow.wait(61)
+
+        def refuse(*_: Any, **__: Any) -> Any:
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "DeleteTable")
+
+        monkeypatch.setattr(bracket_tasks, "bind_brackets", lambda *_: 1 / 0)
+        monkeypatch.setattr(bracket_tasks, "drop_brackets", refuse)
+        work.context["ti"].try_number, work.context["ti"].max_tries = 3, 2
+        with pytest.raises(ZeroDivisionError) as failed:
+            work.step({"status": "success"})
+        assert "left to the sweep of retention_cleanup" in failed.value.__notes__[0]
+
+    def test_what_was_restored_is_dropped_where_somebody_else_bound_the_point_meanwhile(self, flow, binder, chosen):
+        work = binder(chosen)
+        work.step()
+        flow.wait(61)
+        other = binder(chosen, run_id="manual__2")
+        around, job = other.operator()._around(other.context, ProofSettings()), other.operator()._job()
+        records = bind_records(around, job, "it was tried")
+        assert work.step({"status": "success"}) == records
+        assert copies(flow) == []
+
     def test_a_try_that_was_lost_after_binding_is_cleaned_up_by_the_next(self, flow, binder, chosen, monkeypatch):
         work = binder(chosen)
         work.step()
@@ -561,6 +631,21 @@ class TestBadDays:
                 binder(chosen).step()
         assert (len(flow.keys("restores/")), copies(flow)) == (1, [])
         assert binder(chosen).bind().depth == "full"
+
+    @pytest.mark.parametrize("bound_by", ["brackets", "run"])
+    def test_a_cleared_run_finds_what_is_bound_though_the_point_is_gone(self, flow, binder, chosen, bound_by: str):
+        """A backfill is reprocessed after retention has deleted the point; the drill has its verdict."""
+        if bound_by == "run":
+            binding = flow.back_up()
+            chosen = {**chosen, "recovery_point_arn": binding.recovery_point_arn}
+        else:
+            binding = binder(chosen).bind()
+        arn = chosen["recovery_point_arn"]
+        flow.backup.delete_recovery_point(BackupVaultName=chosen["vault"], RecoveryPointArn=arn)
+        flow.wait(60)
+        again = binder(chosen)
+        again.context["ti"].try_number = 2
+        assert again.step() == binding
 
     def test_two_runs_that_bind_one_point_get_one_binding(self, flow, binder, chosen):
         first, second = binder(chosen), binder(chosen, run_id="manual__2")
