@@ -10,6 +10,10 @@ completed, and the restored table's.
   both times) must have been restored so; one that changed in between is right if it came back as it was
   before or as it was after; if it came back as something else, that may be a version in between, which
   nobody recorded: it counts as *unverifiable*, and no more than a stated share of all items may be that.
+* An item that was deleted or added in between may also be *absent*: deleted already when the backup was taken, or
+  not yet added. A loss looks the same, so absent items are never counted as right, and a restored table in which
+  nothing is right is not proven. A backup taken late explains all of the deleted ones, one taken early all of the
+  added ones. Where both kinds are absent the smaller number counts towards that share as well.
 
 Only the items of buckets that are not equal in all three are looked at. Beyond a limit they are sorted on disk
 instead of in memory, so that even a table that came back altogether different can be judged.
@@ -109,14 +113,17 @@ class Comparison:
         outcome: the judgement.
         drifting: whether the source was written to between its two fingerprints.
         compared: distinct items that were judged, the ones in settled buckets included.
-        proven: how many of them are right.
+        proven: how many of them came back right; ``compared`` less the absent and the differing ones.
         changed_between: items that differ between the source's two fingerprints; None if unknown.
         missing: items that should be in the restored table and are not; None if unknown, as are the next
             three.
         extra: items that should not be in the restored table.
         changed: items restored with another content than they had.
         unverifiable: items that changed in between and came back as neither of their two known contents.
-        max_unverifiable_ratio: the share of `compared` that may be unverifiable.
+        absent_deleted: items that were deleted in between and did not come back: deleted already when the backup
+            was taken, or lost. None if unknown.
+        absent_added: items that were added in between and did not come back: not yet there, or lost.
+        max_unverifiable_ratio: the share of `compared` that may stay unverified (`unverifiable_ratio`).
         unequal_buckets: buckets that are not equal in all three fingerprints.
         differences: the first of them, ordered by key.
         reasons: sentences for a reader.
@@ -134,6 +141,8 @@ class Comparison:
     extra: int | None
     changed: int | None
     unverifiable: int | None
+    absent_deleted: int | None
+    absent_added: int | None
     max_unverifiable_ratio: float
     buckets: int
     unequal_buckets: int
@@ -147,11 +156,21 @@ class Comparison:
         return self.differences_total is not None
 
     @property
-    def unverifiable_ratio(self) -> float | None:
-        """Share of the compared items that could not be verified, from 0 to 1."""
-        if self.unverifiable is None or self.compared is None:
+    def absent_in_motion(self) -> int | None:
+        """Items that were deleted or added in between and did not come back; None if unknown."""
+        if self.absent_deleted is None or self.absent_added is None:
             return None
-        return self.unverifiable / self.compared if self.compared else 0.0
+        return self.absent_deleted + self.absent_added
+
+    @property
+    def unverifiable_ratio(self) -> float | None:
+        """Share of the compared items that could not be verified, from 0 to 1.
+
+        These are the unverifiable ones, and of the absent ones those that no single moment of the backup explains.
+        """
+        if self.unverifiable is None or self.absent_deleted is None or self.absent_added is None or not self.compared:
+            return None if self.compared is None else 0.0
+        return _unverified(self.unverifiable, self.absent_deleted, self.absent_added) / self.compared
 
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as JSON-ready values."""
@@ -168,6 +187,8 @@ class Comparison:
             "extra": self.extra,
             "changed": self.changed,
             "unverifiable": self.unverifiable,
+            "absent_deleted": self.absent_deleted,
+            "absent_added": self.absent_added,
             "unverifiable_ratio": self.unverifiable_ratio,
             "max_unverifiable_ratio": self.max_unverifiable_ratio,
             "buckets": self.buckets,
@@ -199,7 +220,7 @@ def judge(
         restored: the restored table's fingerprint.
         manifests: the manifests of the three scans. They are read only where the fingerprints differ. Without
             them a quiet table can still be judged (the differing keys stay unnamed), a drifting one can't.
-        max_unverifiable_ratio: the share of items, from 0 to 1, that may be unverifiable.
+        max_unverifiable_ratio: the share of items, from 0 to 1, that may stay unverified.
         list_cap: how many differences the result lists.
         diff_sink: binary file that gets every difference as one line of JSON, ordered by key. It stays open.
         memory_bytes: of so much the items of unequal buckets are held in memory; the rest goes to disk.
@@ -241,6 +262,8 @@ def judge(
         extra=counts[DifferenceKind.EXTRA] if counts is not None else None,
         changed=counts[DifferenceKind.CHANGED] if counts is not None else None,
         unverifiable=counts[DifferenceKind.UNVERIFIABLE] if counts is not None else None,
+        absent_deleted=tally.absent_deleted if tally else None,
+        absent_added=tally.absent_added if tally else None,
         max_unverifiable_ratio=max_unverifiable_ratio,
         buckets=before.buckets,
         unequal_buckets=len(unequal),
@@ -259,6 +282,8 @@ class _Tally:
     list_cap: int
     sink: BinaryIO | None
     changed_between: int = 0
+    absent_deleted: int = 0
+    absent_added: int = 0
     counts: Counter[DifferenceKind] = field(default_factory=Counter)
     listed: list[Difference] = field(default_factory=list)
     examples: list[Difference] = field(default_factory=list)
@@ -301,8 +326,11 @@ def _judge_items(
             tally.compared += 1
             tally.changed_between += was != became
             kind = _difference_kind(was, became, came_back)
-            if kind is None:
+            if kind is None and came_back is not None:
                 tally.proven += 1
+            elif kind is None:
+                tally.absent_deleted += became is None
+                tally.absent_added += was is None
             else:
                 tally.add(Difference(readable(key), kind, _hex(was), _hex(became), _hex(came_back)))
     except DuplicateKeyError as error:
@@ -363,20 +391,49 @@ def _conclude_from_items(
             f"The restored table is not what was backed up: {found}.",
             *_examples(tally.examples, violations),
         )
-    unverifiable = counts[DifferenceKind.UNVERIFIABLE]
-    if unverifiable > limit * tally.compared:
-        return Outcome.UNDECIDED, (
-            *reasons,
-            f"{unverifiable} of {tally.compared} items can't be verified, since they came back as neither "
-            f"of their two known contents; at most {limit:.2%} may be so.",
-        )
     if not drifted:
         return Outcome.EQUAL, (f"All {tally.compared} items came back exactly as they were.",)
+    reasons += _absences(tally)
+    if not tally.proven:
+        return Outcome.UNDECIDED, (
+            *reasons,
+            f"Not one of the {tally.compared} items came back as it was before or after it, so nothing is proven.",
+        )
+    unverifiable = counts[DifferenceKind.UNVERIFIABLE]
+    unverified = _unverified(unverifiable, tally.absent_deleted, tally.absent_added)
+    if unverified > limit * tally.compared:
+        neither = ", since they came back as neither of their two known contents" if unverified == unverifiable else ""
+        return Outcome.UNDECIDED, (
+            *reasons,
+            f"{unverified} of {tally.compared} items can't be verified{neither}; at most {limit:.2%} may be so.",
+        )
     return Outcome.EQUAL_DRIFTING, (
         *reasons,
         f"{tally.proven} of {tally.compared} items came back as they were before or after it; "
-        f"{unverifiable} can't be verified (at most {limit:.2%} may be so).",
+        f"{unverified} can't be verified (at most {limit:.2%} may be so).",
     )
+
+
+def _unverified(unverifiable: int, absent_deleted: int, absent_added: int) -> int:
+    """Return how many items count towards the limit.
+
+    Absent items of one kind are what a backup of the one end of the window looks like; of both kinds, a loss does.
+    """
+    return unverifiable + min(absent_deleted, absent_added)
+
+
+def _absences(tally: _Tally) -> tuple[str, ...]:
+    deleted, added = tally.absent_deleted, tally.absent_added
+    if deleted and added:
+        return (
+            f"{deleted} items that were deleted and {added} that were added meanwhile did not come back. A late backup "
+            f"explains the ones, an early one the others: {min(deleted, added)} count as not verified.",
+        )
+    if deleted:
+        return (f"{deleted} items that were deleted meanwhile did not come back, which is right for a late backup.",)
+    if added:
+        return (f"{added} items that were added meanwhile did not come back, which is right for an early backup.",)
+    return ()
 
 
 def _examples(wrong: Sequence[Difference], total: int) -> tuple[str, ...]:

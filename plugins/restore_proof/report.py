@@ -195,7 +195,10 @@ def _content(document: Mapping[str, Any]) -> str:
         "Changed": comparison["changed"],
         "Changed during the backup": comparison["changed_between"],
         "Unverifiable": comparison["unverifiable"],
-        "Unverifiable share (limit)": f"{'unknown' if ratio is None else format(ratio, '.2%')} "
+        # Packs of earlier releases counted absent items among those that are right.
+        "Deleted during the backup, and absent": comparison.get("absent_deleted"),
+        "Added during the backup, and absent": comparison.get("absent_added"),
+        "Share that can't be verified (limit)": f"{'unknown' if ratio is None else format(ratio, '.2%')} "
         f"({comparison['max_unverifiable_ratio']:.2%})",
         "Buckets that differ": f"{comparison['unequal_buckets']:,} of {comparison['buckets']:,}",
     }

@@ -62,9 +62,16 @@ def _found(document: Mapping[str, Any]) -> str:
     unverifiable = comparison["unverifiable"]
     if not comparison["drifting"]:
         return right
-    return (
+    told = (
         f"{right} The table was being written to while it was backed up; {unverifiable or 0:,} items changed meanwhile "
         "in a way that lets nobody say which version had to come back."
+    )
+    deleted, added = (comparison.get(name) or 0 for name in ("absent_deleted", "absent_added"))
+    if not deleted + added:
+        return told
+    return (
+        f"{told} {deleted + added:,} are absent from the restored table: {deleted:,} that were deleted meanwhile and "
+        f"{added:,} that were added. They may have been so when the backup was taken."
     )
 
 

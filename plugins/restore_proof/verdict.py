@@ -269,6 +269,8 @@ def verdict_from_comparison(
             "changed": comparison.changed,
             "changed_between": comparison.changed_between,
             "unverifiable": comparison.unverifiable,
+            "absent_deleted": comparison.absent_deleted,
+            "absent_added": comparison.absent_added,
         },
         evidence=evidence,
     )

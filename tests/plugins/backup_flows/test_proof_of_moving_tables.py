@@ -48,6 +48,27 @@ def test_drifting_excuses_no_item_that_stood_still(flow):
     assert named(flow) == [("missing", "o-04")]
 
 
+def test_an_empty_restore_of_a_table_that_turned_over_is_not_proven(flow):
+    """Each single item may have been absent: deleted already, or not written yet. That all were proves nothing."""
+    for n in range(20):
+        flow.put(f"old-{n:02}")
+
+    def turn_over() -> None:
+        for n in range(20):
+            flow.remove(f"old-{n:02}")
+            flow.put(f"new-{n:02}")
+
+    binding = flow.back_up(during=turn_over)
+    plan, job = flow.restore(binding)
+    for key in flow.scan(plan["target_table"]):
+        flow.remove(*key, table=plan["target_table"])
+    verdict = flow.prove(binding, plan, job)
+    assert verdict.proof.label == "UNPROVEN"
+    assert (verdict.counts["items_restored"], verdict.counts["proven"]) == (0, 0)
+    assert (verdict.counts["absent_deleted"], verdict.counts["absent_added"]) == (20, 20)
+    assert "came back as they were" not in " ".join(verdict.reasons)
+
+
 def test_an_empty_table_is_proven_too(flow):
     binding = flow.back_up()
     verdict = flow.prove(binding, *flow.restore(binding))

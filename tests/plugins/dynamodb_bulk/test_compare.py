@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -157,13 +157,15 @@ class TestDriftingTable:
         result = compare(self.BEFORE, self.AFTER, restored)
         assert result.outcome is Outcome.EQUAL_DRIFTING
         assert (result.drifting, result.changed_between, result.unverifiable) == (True, 3, 0)
-        assert result.compared == result.proven == 103
+        assert (result.absent_deleted, result.absent_added) == (int(gone is None), int(born is None))
+        assert result.compared == 103
+        assert result.proven == 103 - (gone is None) - (born is None)
 
     @pytest.mark.parametrize(
         ("restored", "key"),
         [
-            (QUIET | {"edited": "1.5"}, "edited"),
-            (without(QUIET, "edited"), "edited"),
+            (BEFORE | {"edited": "1.5"}, "edited"),
+            (without(BEFORE, "edited"), "edited"),
             (QUIET | {"edited": "2", "gone": "1.5"}, "gone"),
             (QUIET | {"edited": "2", "born": "0.5"}, "born"),
         ],
@@ -173,7 +175,7 @@ class TestDriftingTable:
         assert result.outcome is Outcome.EQUAL_DRIFTING
         assert named(result) == {key: "unverifiable"}
         assert result.unverifiable_ratio == pytest.approx(1 / 103)
-        assert result.proven == 102
+        assert result.proven == 101
 
     @pytest.mark.parametrize(
         ("restored", "expected"),
@@ -224,6 +226,73 @@ class TestDriftingTable:
             judge(before.fingerprint, after.fingerprint, before.fingerprint, manifests=manifests)
 
 
+class TestAbsentItemsOfADriftingTable:
+    """What was deleted or added during the backup may be absent, but nobody saw it come back."""
+
+    OLD: ClassVar[Table] = {f"old-{number}": "1" for number in range(50)}
+    NEW: ClassVar[Table] = {f"new-{number}": "1" for number in range(50)}
+
+    def test_nothing_in_place_of_all_that_was_is_not_proven(self) -> None:
+        result = compare(self.OLD, self.NEW, {})
+        assert (result.outcome, result.proven, result.compared) == (Outcome.UNDECIDED, 0, 100)
+        assert (result.absent_deleted, result.absent_added, result.unverifiable) == (50, 50, 0)
+        assert "Not one of the 100 items came back" in result.reasons[-1]
+        assert "came back as they were" not in " ".join(result.reasons)
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [({}, OLD), (OLD, {}), ({"one": "1"}, NEW), (NEW, {"one": "1"}), ({"one": "1"}, {"one": "2"})],
+    )
+    def test_nor_is_nothing_in_place_of_few_or_of_none(self, before: Table, after: Table) -> None:
+        result = compare(before, after, {}, max_unverifiable_ratio=1.0)
+        assert (result.outcome, result.proven) == (Outcome.UNDECIDED, 0)
+
+    def test_a_restore_that_lost_all_that_moved_is_not_proven(self) -> None:
+        result = compare({**QUIET, **self.OLD}, {**QUIET, **self.NEW}, QUIET)
+        assert (result.outcome, result.proven, result.compared) == (Outcome.UNDECIDED, 100, 200)
+        assert result.unverifiable_ratio == 50 / 200
+        told = " ".join(result.reasons)
+        assert "50 items that were deleted and 50 that were added meanwhile did not come back" in told
+        assert "50 of 200 items can't be verified" in told
+
+    @pytest.mark.parametrize(
+        ("restored", "deleted", "added"),
+        [({**QUIET, **OLD}, 0, 50), ({**QUIET, **NEW}, 50, 0), ({**QUIET, **OLD, **NEW}, 0, 0)],
+    )
+    def test_a_backup_of_one_end_of_the_window_is_proven_however_much_moved(
+        self, restored: Table, deleted: int, added: int
+    ) -> None:
+        result = compare({**QUIET, **self.OLD}, {**QUIET, **self.NEW}, restored)
+        assert (result.outcome, result.unverifiable_ratio) == (Outcome.EQUAL_DRIFTING, 0.0)
+        assert (result.absent_deleted, result.absent_added) == (deleted, added)
+        assert result.proven == 200 - deleted - added
+        assert f"{result.proven} of 200 items came back" in " ".join(result.reasons)
+
+    def test_a_table_that_only_grows_is_proven_by_what_it_had(self) -> None:
+        result = compare(QUIET, {**QUIET, **self.NEW}, QUIET)
+        assert (result.outcome, result.proven, result.absent_added) == (Outcome.EQUAL_DRIFTING, 100, 50)
+        assert "50 items that were added meanwhile did not come back" in " ".join(result.reasons)
+        assert "deleted" not in " ".join(result.reasons)
+
+    @pytest.mark.parametrize(("moved", "outcome"), [(5, Outcome.EQUAL_DRIFTING), (6, Outcome.UNDECIDED)])
+    def test_both_kinds_may_be_absent_up_to_the_limit(self, moved: int, outcome: Outcome) -> None:
+        """Of 100 items that are compared, of which the limit excuses five."""
+        still = dict(list(QUIET.items())[: 100 - 2 * moved])
+        before, after = (still | dict(list(items.items())[:moved]) for items in (self.OLD, self.NEW))
+        result = compare(before, after, still)
+        assert (result.compared, result.absent_deleted, result.absent_added) == (100, moved, moved)
+        assert result.outcome is outcome
+
+    def test_they_and_the_unverifiable_ones_share_the_limit(self) -> None:
+        before, after = QUIET | {"gone": "1", "edited": "1"}, QUIET | {"born": "1", "edited": "3"}
+        restored = QUIET | {"edited": "2"}
+        alone, together = (compare(before, after, restored, max_unverifiable_ratio=limit) for limit in (0.02, 0.01))
+        assert (alone.outcome, together.outcome) == (Outcome.EQUAL_DRIFTING, Outcome.UNDECIDED)
+        assert alone.unverifiable == 1
+        assert "2 can't be verified" in alone.reasons[-1]
+        assert alone.unverifiable_ratio == pytest.approx(2 / 103)
+
+
 class TestAgainstTheRuleItself:
     tables = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from("123"), max_size=6)
 
@@ -237,10 +306,11 @@ class TestAgainstTheRuleItself:
         result = judge(
             *(each.fingerprint for each in taken), manifests=manifests, max_unverifiable_ratio=1.0, memory_bytes=memory
         )
-        expected = {}
+        expected, absent = {}, 0
         for key in before.keys() | after.keys() | restored.keys():
             was, became, came = before.get(key), after.get(key), restored.get(key)
             if came in (was, became):
+                absent += came is None
                 continue
             if was != became:
                 expected[key] = "unverifiable"
@@ -248,10 +318,12 @@ class TestAgainstTheRuleItself:
                 expected[key] = "missing" if came is None else "extra" if was is None else "changed"
         assert named(result) == expected
         assert result.proven is not None
-        assert result.compared == result.proven + len(expected)
+        assert result.absent_in_motion == absent
+        assert result.compared == result.proven + absent + len(expected)
         wrong = any(kind != "unverifiable" for kind in expected.values())
-        drifting = before != after
-        assert result.outcome is (Outcome.DIFFERENT if wrong else Outcome.EQUAL_DRIFTING if drifting else Outcome.EQUAL)
+        drifted = Outcome.EQUAL_DRIFTING if result.proven else Outcome.UNDECIDED
+        clean = drifted if before != after else Outcome.EQUAL
+        assert result.outcome is (Outcome.DIFFERENT if wrong else clean)
 
 
 class TestReport:

@@ -78,6 +78,10 @@ def pack(result: str = "PROVEN", depth: str = "full", *, looked: bool = True, **
         (pack(depth="canary"), "1,200 items that had been written for this purpose were compared."),
         (pack(depth="schema"), "Keys, indexes and settings were compared, and no item."),
         (pack("PROVEN_DRIFTING", drifting=True, unverifiable=7), "7 items changed meanwhile"),
+        (
+            pack("PROVEN_DRIFTING", drifting=True, proven=1100, absent_deleted=98, absent_added=2),
+            "100 are absent from the restored table: 98 that were deleted meanwhile and 2 that were added.",
+        ),
         (pack("FAILED", missing=3, extra=1), "Of the items, 3 did not come back, 1 should not be there."),
         (pack("FAILED", changed=1000), "1,000 came back otherwise than they were"),
         (pack("FAILED", compared=None, proven=None), "The contents were compared as a whole."),
@@ -86,6 +90,13 @@ def pack(result: str = "PROVEN", depth: str = "full", *, looked: bool = True, **
 )
 def test_what_was_found(given: dict[str, Any], said: str) -> None:
     assert said in " ".join(story(given))
+
+
+def test_nothing_is_said_of_absent_items_where_there_are_none_or_nobody_counted_them() -> None:
+    for counts in ({}, {"absent_deleted": 0, "absent_added": 0}, {"absent_deleted": None, "absent_added": None}):
+        given = pack("PROVEN_DRIFTING", drifting=True, **counts)
+        assert "absent" not in " ".join(story(given))
+        assert "Items compared" in render_report(given, "0" * 64)
 
 
 def test_a_failure_is_never_told_as_items_that_came_back() -> None:
