@@ -156,6 +156,19 @@ class Comparison:
         return self.differences_total is not None
 
     @property
+    def stood_still(self) -> int | None:
+        """Items that were the same before and after, and came back so; None if unknown.
+
+        Damage to any of them would have been found. Of an item that changed in between it may not be: within the
+        limit, a content that nobody knows and an absence are excused.
+        """
+        known = (self.compared, self.changed_between, self.missing, self.extra, self.changed)
+        if None in known:
+            return None
+        compared, *others = (count or 0 for count in known)
+        return compared - sum(others)
+
+    @property
     def absent_in_motion(self) -> int | None:
         """Items that were deleted or added in between and did not come back; None if unknown."""
         if self.absent_deleted is None or self.absent_added is None:

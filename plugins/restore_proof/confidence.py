@@ -20,16 +20,19 @@ class Confidence:
     """What a sample can be trusted to have caught.
 
     Attributes:
-        items: items that were looked at.
+        items: items that were looked at, and of which any damage would have been found.
         segments_read: scan segments that they were drawn from, those that were empty not counted.
         segments: scan segments that the table was cut into.
         probability: how sure one may be of the shares below, from 0 to 1.
+        changed_between: items that were looked at beside these, but changed while the backup was made. Damage to one of
+            them can pass for a write, so they don't count.
     """
 
     items: int
     segments_read: int
     segments: int
     probability: float = PROBABILITY
+    changed_between: int = 0
 
     @property
     def detectable_share(self) -> float:
@@ -51,9 +54,15 @@ class Confidence:
 
     def sentences(self) -> tuple[str, ...]:
         """Say it to a reader."""
+        sample = f"A sample of {self.items} items was looked at."
+        if self.changed_between:
+            sample = (
+                f"A sample of {self.items + self.changed_between} items was looked at. {self.changed_between} of them "
+                f"changed while the backup was made, and damage to these could pass for a write: {self.items} count."
+            )
         return (
-            f"A sample of {self.items} items was looked at. With a probability of {self.probability:.0%} it would "
-            f"have caught damage to {_percent(self.detectable_share)} of the items or more that is spread at random.",
+            f"{sample} With a probability of {self.probability:.0%} it would have caught damage "
+            f"to {_percent(self.detectable_share)} of the items or more that is spread at random.",
             f"The sample comes from {self.segments_read} scan segments of {self.segments}: damage that keeps to few "
             "hash keys would have been caught with that probability only if it touches "
             f"{_percent(self.detectable_share_of_segments)} of the segments or more.",

@@ -25,9 +25,10 @@ def at_depth(verdict: Verdict, comparison: Comparison, about: Mapping[str, Any],
     reasons = (*verdict.reasons, *notes)
     if verdict.depth is Depth.SAMPLED:
         confidence = Confidence(
-            items=comparison.proven or 0,
+            items=comparison.stood_still or 0,
             segments_read=int(about.get("segments_read", 0)),
             segments=int(about.get("segments", 0)),
+            changed_between=comparison.changed_between or 0,
         )
         if verdict.is_proven:
             reasons = (*reasons, *confidence.sentences())
@@ -56,4 +57,9 @@ def nothing_to_go_by(depth: Depth, comparison: Comparison, *, settings_known: bo
         return "The source's settings were not on record, and no item was looked at: nothing was compared."
     if depth in (Depth.SAMPLED, Depth.CANARY) and not comparison.proven:
         return "Not one item could be compared, so nothing is proven."
+    if depth is Depth.SAMPLED and not comparison.stood_still:
+        return (
+            f"All {comparison.compared} items of the sample changed while the backup was made, and damage to such an "
+            "item can pass for a write, so nothing is proven. Back the table up at a quieter time, or at depth full."
+        )
     return None

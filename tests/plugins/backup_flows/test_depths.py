@@ -119,6 +119,8 @@ def test_a_sample_of_a_table_that_is_written_to_is_judged_as_drifting(flow):
     verdict = flow.prove(binding, plan, job)
     assert verdict.proof.label == "PROVEN_DRIFTING@sampled"
     assert 5 < verdict.counts["changed_between"] < 40
+    assert verdict.confidence is not None
+    assert verdict.confidence["items"] == verdict.counts["compared"] - verdict.counts["changed_between"]
     still = next(order for order in looked_at(flow, binding) if int(order[2:]) % 2)
     flow.remove(still, table=plan["target_table"])
     assert flow.prove(binding, plan, job, drill_id="second").result is Result.FAILED

@@ -44,11 +44,20 @@ def test_the_sentences_promise_no_more_than_is_so() -> None:
     assert "95%" in told
 
 
+def test_items_that_changed_are_named_and_promise_nothing() -> None:
+    moving = Confidence(items=600, segments_read=100, segments=2500, changed_between=400)
+    told = " ".join(moving.sentences())
+    assert "A sample of 1000 items was looked at. 400 of them changed while the backup was made" in told
+    assert "600 count" in told
+    assert moving.detectable_share == detectable_share(600)
+
+
 def test_as_json_it_names_its_parts() -> None:
     assert Confidence(59, 10, 100).to_dict() == {
         "items": 59,
         "segments_read": 10,
         "segments": 100,
+        "changed_between": 0,
         "probability": 0.95,
         "detectable_share": pytest.approx(0.0495, abs=1e-3),
         "detectable_share_of_segments": pytest.approx(0.2589, abs=1e-3),
