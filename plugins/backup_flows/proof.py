@@ -40,6 +40,8 @@ class ProofRequest:
     Attributes:
         restore: summary of the restore job (``aws_backup.summaries.JobSummary``).
         phases: name, start, end (ISO 8601) of what came before the proof.
+        encryption_type: what the restore job was asked for, if it was one of ours.
+        restore_tested: whether AWS's restore testing restored the table, in its own way.
         parts: what the restored table was read in; empty if the proof reads it itself.
         max_rcu: read capacity units a second that the proof may use when it reads the table itself.
         load: figures of the load that the backup followed, for the evidence.
@@ -55,6 +57,7 @@ class ProofRequest:
     requested_by: str
     phases: Sequence[tuple[str, str, str]] = ()
     encryption_type: str | None = None
+    restore_tested: bool = False
     parts: Sequence[Part] = ()
     max_rcu: float | None = None
     load: Mapping[str, Any] | None = None
@@ -159,6 +162,7 @@ def _validate(
             settings_from_json(recorded),
             record_settings(dynamodb, request.restored_table, recorded_at=clock(), scaling=scaling),
             encryption_type=request.encryption_type,  # type: ignore[arg-type]
+            restore_tested=request.restore_tested,
             recorded_late=binding.bound_by != BOUND_BY_RUN,
         )
     return _concluded(binding, found.comparison, found.settings, request.subject, decided_at=clock())

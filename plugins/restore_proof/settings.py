@@ -143,6 +143,10 @@ _LOST: Mapping[str, str] = {
 _UNCHANGEABLE = frozenset({"key_schema", "local_secondary_indexes"})
 NOT_RECORDED = "NotRecorded"
 """Stands under ``unread`` for what an earlier release did not record."""
+CHOSEN_BY_RESTORE_TESTING = (
+    "AWS's restore testing chose it, whatever the source has; encryptionType and kmsMasterKeyArn in the "
+    "RestoreMetadataOverrides of the plan's selection set it."
+)
 BESIDE_EACH_RESTORE = frozenset({"managed-by", "run", "keep"})
 """Tags that restored tables get from this project; that the source lacks them tells nothing."""
 
@@ -153,6 +157,7 @@ def compare_settings(
     *,
     encryption_type: EncryptionType | None = None,
     kms_key_arn: str | None = None,
+    restore_tested: bool = False,
     recorded_late: bool = False,
 ) -> SettingsComparison:
     """Compare the settings recorded with a backup with those of the table that was restored from it.
@@ -162,6 +167,8 @@ def compare_settings(
         restored: the restored table's settings.
         encryption_type: what the restore job was asked for, if it was.
         kms_key_arn: the key that the restore job was asked for, if it was.
+        restore_tested: AWS's restore testing restored the table, and chose the encryption: its own default, unless the
+            plan's selection overrides that. Any encryption is then as expected.
         recorded_late: the source's settings were read some time after the backup, when somebody may have changed
             them. Only its keys, which nobody can change, are then a reason for alarm.
     """
@@ -180,6 +187,10 @@ def compare_settings(
         if name not in unread and (before := _compared(recorded, name)) != (after := _compared(restored, name))
     ]
     encryption = _encryption_difference(recorded, restored, encryption_type, kms_key_arn)
+    if encryption is not None and restore_tested:
+        encryption = replace(
+            encryption, kind=DifferenceClass.EXPECTED_FROM_AWS_BACKUP, remark=CHOSEN_BY_RESTORE_TESTING
+        )
     if encryption is not None:
         found.append(encryption)
     if recorded_late:

@@ -364,6 +364,7 @@ def prove_once(order: dict[str, Any], binding: dict[str, Any], job: dict[str, An
             requested_by=requested_by(dag_run),
             phases=phases,
             encryption_type=ENCRYPTION_TYPE if order["restore_job_id"] is None else None,
+            restore_tested=order["restore_job_id"] is not None,
             max_rcu=context["params"]["max_rcu"],
         )
         world = World(BackupHook(aws_conn_id=AWS_CONN_ID), client, clock)

@@ -255,6 +255,24 @@ class TestComparing:
         found = compare_settings(one, other, encryption_type=asked, kms_key_arn=key).differences
         assert {difference.name: str(difference.kind) for difference in found} == expected
 
+    @pytest.mark.parametrize("late", [False, True])
+    @pytest.mark.parametrize(("before", "after"), [(KEY, None), (None, KEY), (KEY, "arn:other")])
+    def test_restore_testing_encrypts_as_it_chooses(self, before: str | None, after: str | None, late: bool) -> None:
+        one, other = (
+            SOURCE | {"encryption": {"type": "KMS", "kms_key_arn": arn} if arn else None} for arn in (before, after)
+        )
+        result = compare_settings(one, other, restore_tested=True, recorded_late=late)
+        assert result.alarms == ()
+        (found,) = result.differences
+        assert (found.name, str(found.kind)) == ("encryption", "expected_from_aws_backup")
+        assert "AWS's restore testing chose it" in found.remark
+        assert "RestoreMetadataOverrides" in found.remark
+
+    def test_restore_testing_excuses_nothing_but_the_encryption(self) -> None:
+        result = compare_settings(SOURCE, SOURCE | {"billing_mode": "PROVISIONED"}, restore_tested=True)
+        assert [str(found.kind) for found in result.differences] == ["alarming"]
+        assert compare_settings(SOURCE, SOURCE, restore_tested=True).differences == ()
+
     def test_the_tags_that_every_restored_table_gets_are_no_difference(self) -> None:
         tags = {"backup": "daily", "managed-by": "dynamodb-backup-proof", "run": "dag/run"}
         assert self.classes(SOURCE | {"tags": tags}) == {}

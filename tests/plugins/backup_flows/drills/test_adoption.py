@@ -122,6 +122,25 @@ class TestAdopt:
         assert (job["ValidationStatus"], job["ValidationStatusMessage"][:7]) == ("FAILED", "FAILED:")
         assert "missing" in job["ValidationStatusMessage"]
 
+    def test_a_table_under_a_key_of_its_own_that_aws_restored_under_its_default_one_is_right(self, flow, new_run):
+        """Restore testing infers its metadata: encryptionType is Default, whatever the source has."""
+        flow.put("1")
+        flow.dynamodb.update_table(TableName="orders", SSESpecification={"Enabled": True, "SSEType": "KMS"})
+        flow.wait(60)
+        binding = flow.back_up()
+        tested = play(flow)
+        run = new_run(mode="adopt")
+        (order,) = choose(run)
+        restored = flow.dynamodb.describe_table(TableName=order["target_table"])["Table"]
+        assert "SSEDescription" not in restored
+        assert adopt(run, order) == "SUCCESSFUL"
+        assert described(flow, tested)["ValidationStatusMessage"].startswith("PROVEN: ")
+        (verdict,) = run.verdicts(binding).values()
+        pack = flow.document(verdict["evidence"].partition(f"{flow.bucket}/")[2].replace("report.html", "pack.json"))
+        (found,) = [each for each in pack["settings"]["differences"] if each["name"] == "encryption"]
+        assert found["class"] == "expected_from_aws_backup"
+        assert "AWS's restore testing chose it" in found["remark"]
+
     def test_the_answer_is_given_once(self, flow, new_run, tested, binding):
         run = new_run(mode="adopt")
         (order,) = choose(run)
