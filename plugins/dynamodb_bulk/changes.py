@@ -16,6 +16,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Low
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Self
@@ -154,11 +155,36 @@ def read_changes(lines: Iterable[bytes], name: str) -> tuple[ChangesHeader, Iter
         ChangesFileError: it is no such file. Also while it is read on, naming the line.
     """
     rest = iter(lines)
-    first = next(rest, b"")
+    header = _header(next(rest, b""), name)
+    return header, _changes(rest, header, name)
+
+
+def read_newest_first(file: BinaryIO, name: str) -> tuple[ChangesHeader, Iterator[Change]]:
+    """Read a file of changes from its end, as `read_changes` does from its beginning.
+
+    An undo file may name an item more than once; what was written last has to be taken back first.
+
+    Args:
+        file: at its beginning; it is read on while the changes are asked for.
+        name: its name for messages.
+
+    Raises:
+        ChangesFileError: it is no such file. Also while it is read on, naming the line.
+    """
+    first = file.readline()
+    header = _header(first, name)
+    starts, start = array("Q"), len(first)
+    for line in file:
+        if line.endswith(b"\n"):
+            starts.append(start)
+        start += len(line)
+    return header, _changes_back(file, starts, header, name)
+
+
+def _header(first: bytes, name: str) -> ChangesHeader:
     if not first.endswith(b"\n"):
         raise ChangesFileError(f"{name} is empty, or was cut off in its first line; there is nothing to do by it.")
-    header = ChangesHeader.from_line(first, name)
-    return header, _changes(rest, header, name)
+    return ChangesHeader.from_line(first, name)
 
 
 def _changes(lines: Iterator[bytes], header: ChangesHeader, name: str) -> Iterator[Change]:
@@ -166,6 +192,13 @@ def _changes(lines: Iterator[bytes], header: ChangesHeader, name: str) -> Iterat
         if not line.endswith(b"\n"):
             return
         yield _change(_parsed(line, name, number), header.key_names, f"{name}, line {number}")
+
+
+def _changes_back(file: BinaryIO, starts: Sequence[int], header: ChangesHeader, name: str) -> Iterator[Change]:
+    for index in reversed(range(len(starts))):
+        file.seek(starts[index])
+        number = index + 2
+        yield _change(_parsed(file.readline(), name, number), header.key_names, f"{name}, line {number}")
 
 
 def _change(document: Mapping[str, Any], key_names: Sequence[str], place: str) -> Change:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 from dynamodb_bulk import repair
-from dynamodb_bulk.changes import ChangesFileError, ChangesHeader, read_changes
+from dynamodb_bulk.changes import ChangesFileError, ChangesHeader, read_changes, read_newest_first
 from dynamodb_bulk.choice import ALL_CLASSES, DEFAULT_CLASSES, Choice
 from dynamodb_bulk.cli_tools import DIFFERENT, DONE, add_client_arguments, guarded, make_client, tell
 from dynamodb_bulk.outcomes import Done, Outcome, RepairResult
@@ -28,6 +28,7 @@ def _add_repair_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_undo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("changes", type=Path, help="the undo file of a repair, or a folder with its parts")
     _add_arguments(parser, ALL_CLASSES)
+    parser.set_defaults(newest_first=True)
 
 
 def _add_arguments(parser: argparse.ArgumentParser, classes: Iterable[str]) -> None:
@@ -67,7 +68,7 @@ def _add_arguments(parser: argparse.ArgumentParser, classes: Iterable[str]) -> N
     )
     add_client_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.set_defaults(default_classes=tuple(classes))
+    parser.set_defaults(default_classes=tuple(classes), newest_first=False)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -82,8 +83,9 @@ def _run(args: argparse.Namespace) -> int:
     unmet: set[str] | None = None
     with ExitStack() as stack:
         outcomes = stack.enter_context(args.outcome.open("wb")) if args.outcome else None
-        for path in _files(args.changes):
-            header, changes = read_changes(stack.enter_context(path.open("rb")), str(path))
+        read = read_newest_first if args.newest_first else read_changes
+        for path in _files(args.changes, newest_first=args.newest_first):
+            header, changes = read(stack.enter_context(path.open("rb")), str(path))
             if args.table not in (None, header.table):
                 raise ChangesFileError(f"{path} has changes of table {header.table!r}, not of {args.table!r}.")
             told["table"] = header.table
@@ -134,10 +136,10 @@ def _make(
     )
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path, *, newest_first: bool = False) -> list[Path]:
     if not path.is_dir():
         return [path]
-    files = sorted(path.glob("*.jsonl"))
+    files = sorted(path.glob("*.jsonl"), reverse=newest_first)
     if not files:
         raise ChangesFileError(f"There is no file *.jsonl in the folder {path}.")
     return files

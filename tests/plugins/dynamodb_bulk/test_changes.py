@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from dynamodb_bulk.canonical import canonical_item
-from dynamodb_bulk.changes import Change, ChangesFileError, ChangesHeader, read_changes, write_change
+from dynamodb_bulk.changes import (
+    Change,
+    ChangesFileError,
+    ChangesHeader,
+    read_changes,
+    read_newest_first,
+    write_change,
+)
 from dynamodb_bulk.diff import TableDifference, TableDifferenceKind
 
 HEADER = ChangesHeader("orders", ("id",), source="orders-restored")
@@ -71,6 +78,23 @@ def test_a_line_that_a_crash_cut_off_is_passed_over() -> None:
     whole = lines(*CHANGES)
     found = list(read_changes([*whole[:-1], whole[-1][:-1]], "f")[1])
     assert found == CHANGES[:-1]
+
+
+@pytest.mark.parametrize("torn", [b"", b"{", CHANGES[0].to_line()[:-1]])
+def test_read_from_its_end_it_is_the_same_file(torn: bytes) -> None:
+    header, found = read_newest_first(io.BytesIO(b"".join([*lines(*CHANGES), torn])), "f")
+    assert header == HEADER
+    assert list(found) == CHANGES[::-1]
+
+
+def test_read_from_its_end_a_bad_line_is_refused_by_the_same_number() -> None:
+    whole = lines(*CHANGES)
+    _, found = read_newest_first(io.BytesIO(b"".join([*whole[:2], b"[]\n", *whole[2:]])), "f")
+    assert [next(found), next(found)] == [CHANGES[2], CHANGES[1]]
+    with pytest.raises(ChangesFileError, match="line 3"):
+        next(found)
+    with pytest.raises(ChangesFileError, match="f"):
+        read_newest_first(io.BytesIO(b"[]\n"), "f")
 
 
 @pytest.mark.parametrize(

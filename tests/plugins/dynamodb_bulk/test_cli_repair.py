@@ -156,6 +156,22 @@ def test_a_folder_with_the_parts_of_an_undo_file(
     assert content(dynamodb) == LIVE
 
 
+@pytest.mark.parametrize("parts", [False, True])
+def test_what_was_written_last_is_undone_first(dynamodb: Any, changes: Path, tmp_path: Path, parts: bool) -> None:
+    """Between two repairs somebody wrote: that is what the undo brings back, not what was there before the first."""
+    undo = tmp_path / "undo"
+    undo.mkdir()
+    for number, stands in enumerate(["damaged", "by a user"]):
+        dynamodb.put_item(TableName="live", Item={"id": {"S": "b"}, "note": {"S": stands}})
+        assert main(["diff", "restored", "live", *REGION, "--changes", str(changes)]) == 1
+        path = undo / (f"{number}.jsonl" if parts else "all.jsonl")
+        assert main(["repair", str(changes), "--class", "changed", "--apply", "--undo-file", str(path), *REGION]) == 0
+        assert content(dynamodb)["b"] == "good"
+    given = undo if parts else undo / "all.jsonl"
+    assert main(["undo", str(given), "--apply", "--undo-file", str(tmp_path / "redo"), *REGION]) == 1
+    assert content(dynamodb)["b"] == "by a user"
+
+
 def test_a_file_is_not_written_to_while_it_is_worked_by(
     dynamodb: Any, changes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

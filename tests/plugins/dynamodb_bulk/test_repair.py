@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from unittest.mock import Mock
@@ -248,6 +249,78 @@ def test_what_no_condition_could_see_is_put_back(tables: Tables, name: str) -> N
     assert tables.content() == stands
 
 
+MET = {"a149": {"S": "just changed"}, "ordered": {"S": "by a user"}}
+
+
+@pytest.mark.parametrize(("name", "puts"), [("changed", 2), ("extra", 1)])
+def test_killed_before_it_put_back_what_it_met_that_is_in_the_undo(tables: Tables, name: str, puts: int) -> None:
+    live = {"changed": wide("old"), "extra": wide("old")}
+    stands = {**live, name: wide("old") | MET}
+    tables.hold(live, {"changed": wide("new")})
+    changes = [one for one in tables.changes() if f'"{name}"' in one.key]
+    undo, made = Undo(), [0]
+
+    def kill_the_last(_: Any) -> None:
+        made[0] += 1
+        if made[0] == puts:
+            raise Killed
+
+    undo.seen = lambda: None if undo.lines else tables.hold(stands, {})
+    tables.at("PutItem", kill_the_last, times=puts)
+    with pytest.raises(Killed):
+        repair(tables, changes, undo=undo)
+    assert tables.content() == ({**live, "changed": wide("new")} if name == "changed" else {"changed": wide("old")})
+
+    # Run again, it finds the item as it shall be, and nobody to put it back; the undo does.
+    _, second, told = repair(tables, changes)
+    assert (outcomes(told), second.lines) == ({name: "already"}, [])
+    _, _, told = repair(tables, undo.changes()[::-1])
+    assert [done.outcome for done in told] == [Outcome.REPAIRED, Outcome.LEFT]
+    assert tables.content() == stands
+
+
+def test_what_it_met_is_put_back_though_the_undo_file_does_not_take_it(tables: Tables) -> None:
+    tables.hold({"extra": wide("old")}, {})
+    changes = tables.changes()
+    undo = Undo()
+    stands = {"extra": wide("old") | MET}
+
+    def full() -> None:
+        if undo.lines:
+            raise OSError("no space left on device")
+        tables.hold(stands, {})
+
+    undo.seen = full
+    with pytest.raises(OSError, match="no space"):
+        repair(tables, changes, undo=undo)
+    assert tables.content() == stands
+
+
+def test_workers_keep_what_they_met_one_at_a_time(tables: Tables) -> None:
+    """A sink need not stand two writes at once."""
+    live = {f"k{number}": wide("old", count=101) for number in range(12)}
+    tables.hold(live, {})
+    changes = tables.changes()
+    stands = {name: item | MET for name, item in live.items()}
+    undo, inside, most = Undo(), [0], [0]
+    keep = undo.write
+
+    def write(lines: Sequence[bytes]) -> None:
+        if not undo.lines:
+            tables.hold(stands, {})
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        keep(lines)
+        threading.Event().wait(0.01)
+        inside[0] -= 1
+
+    undo.write = write  # type: ignore[method-assign]
+    _, _, told = repair(tables, changes, undo=undo)
+    assert (most, len(undo.changes())) == ([1], 24)
+    assert set(outcomes(told).values()) == {"left"}
+    assert tables.content() == stands
+
+
 def test_what_can_not_be_put_back_is_told_with_what_stood_there(tables: Tables) -> None:
     tables.hold({"extra": wide("old")}, {})
     changes = tables.changes()
@@ -270,8 +343,10 @@ def test_a_write_whose_answer_is_lost_is_counted_once(tables: Tables) -> None:
             _send(tables, operation, request.body, headers)
 
         tables.at(operation, twice)
-    result, _, _ = repair(tables, changes)
+    result, _, told = repair(tables, changes)
     assert (result.complete, result.count(Outcome.REPAIRED)) == (True, 3)
+    # What the delete met is told by nothing but its first answer.
+    assert outcomes([done for done in told if "answer was lost" in done.reason]) == {"extra": "repaired"}
     assert tables.content() == GOOD
 
 
