@@ -49,6 +49,7 @@ class UndoFile:
         self._file.seek(0)
         first = self._file.readline()
         if not first.endswith(b"\n"):
+            self._ensure_ours(first, header)
             # New, or cut off in its first line: nothing was written to the table yet.
             self._file.truncate(0)
             self.write([header.to_line()])
@@ -59,6 +60,14 @@ class UndoFile:
                 f"{self._path} undoes changes of table {standing.table!r}, not of {header.table!r}. Name another file."
             )
         self._drop_torn_line()
+
+    def _ensure_ours(self, torn: bytes, header: ChangesHeader) -> None:
+        """Refuse a file whose only line has no end, unless that line is the beginning of this very header."""
+        if not header.to_line().startswith(torn):
+            raise ChangesFileError(
+                f"{self._path} is there, and is no undo file of table {header.table!r}: it has one line without an "
+                "end, which is not how one begins. Nothing was written to it; name another file."
+            )
 
     def _drop_torn_line(self) -> None:
         """Cut off a last line without an end; what it says was not written to the table."""

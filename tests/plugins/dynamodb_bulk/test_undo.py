@@ -46,7 +46,7 @@ def test_a_file_that_a_crash_left_is_gone_on_with(tmp_path: Path, torn: bytes, s
     assert read(path) == [change("a", size), change("b")]
 
 
-@pytest.mark.parametrize("first", [b"", HEADER.to_line()[:-1]])
+@pytest.mark.parametrize("first", [b"", HEADER.to_line()[:1], HEADER.to_line()[:-1]])
 def test_a_file_without_a_whole_first_line_is_begun_anew(tmp_path: Path, first: bytes) -> None:
     path = tmp_path / "undo"
     path.write_bytes(first)
@@ -55,10 +55,20 @@ def test_a_file_without_a_whole_first_line_is_begun_anew(tmp_path: Path, first: 
     assert read(path) == [change("a")]
 
 
-@pytest.mark.parametrize("first", [ChangesHeader("other", ("id",)).to_line(), b"precious notes\n"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        ChangesHeader("other", ("id",)).to_line(),
+        b"precious notes\n",
+        b"precious notes without an end",
+        b'{"precious": "one line without an end"}',
+        b"\x00" * 100_000,
+        ChangesHeader("other", ("id",)).to_line()[:-1],
+    ],
+)
 def test_another_file_is_left_alone(tmp_path: Path, first: bytes) -> None:
     path = tmp_path / "undo"
     path.write_bytes(first)
-    with pytest.raises(ChangesFileError):
+    with pytest.raises(ChangesFileError, match=r"undo(, line 1)? .*(Write one|[Nn]ame another file|Take the diff)"):
         UndoFile(path, HEADER)
     assert path.read_bytes() == first
