@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from backup_flows.keys import spending_key, spending_prefix
-from backup_flows.store import put_json
+from backup_flows.store import get_json, put_json
 
 MICRO: Final = 1_000_000
 
@@ -72,7 +72,7 @@ def spending(s3: Any, bucket: str, month: str, *, besides: Drilled | None = None
         besides: a drill that is left out.
     """
     prefix = spending_prefix(month)
-    own = _key(month, besides, "actual", 0).removeprefix(prefix).rpartition("/")[0] if besides else None
+    own = _folder(month, besides).removeprefix(prefix).removesuffix("/") if besides else None
     amounts: dict[str, dict[str, int]] = {}
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", []):
@@ -81,6 +81,13 @@ def spending(s3: Any, bucket: str, month: str, *, besides: Drilled | None = None
                 of_drill = amounts.setdefault(found["drill"], {})
                 of_drill[found["kind"]] = max(of_drill.get(found["kind"], 0), int(found["amount"]))
     return sum(of_drill.get("actual", of_drill.get("estimated", 0)) for of_drill in amounts.values()) / MICRO
+
+
+def spent_on(s3: Any, bucket: str, month: str, drilled: Drilled) -> list[dict[str, Any]]:
+    """Return what was put on record of what a drill did cost, as often as it was."""
+    answer = s3.list_objects_v2(Bucket=bucket, Prefix=f"{_folder(month, drilled)}actual-")
+    documents = (get_json(s3, bucket, entry["Key"]) for entry in answer.get("Contents", []))
+    return [document for document in documents if document is not None]
 
 
 def reserve(
@@ -111,6 +118,10 @@ def reserve(
             "Nothing was restored. Raise it and clear this task, or let a run of the next month do the drill."
         )
     return others
+
+
+def _folder(month: str, drilled: Drilled) -> str:
+    return _key(month, drilled, "actual", 0).rpartition("/")[0] + "/"
 
 
 def _key(month: str, drilled: Drilled, kind: Kind, usd: float) -> str:

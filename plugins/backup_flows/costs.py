@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from aws_backup.states import Outcome, StateKind, classify
 from restore_proof.costs import UNIT_BYTES, Work
 from restore_proof.verdict import Depth
 
@@ -89,6 +90,15 @@ def _capacity(settings: Mapping[str, Any] | None) -> dict[str, int] | None:
     return settings.get("provisioned_throughput")
 
 
+def is_paid(restore: Mapping[str, Any]) -> bool:
+    """Say whether a restore costs something: it is complete, or AWS still works on it, and will bill it.
+
+    Args:
+        restore: summary of the restore job; empty where none was started.
+    """
+    return "state" in restore and classify(StateKind.RESTORE_JOB, restore["state"]) is not Outcome.FAILURE
+
+
 def actual_work(
     expected: Work,
     *,
@@ -104,28 +114,34 @@ def actual_work(
         restore: summary of the restore job; empty where none was started.
         figures: those of the drill's evidence.
         ended_at: when the drill was over, and the restored table dropped, nearly (aware).
-        restored_before: an earlier attempt of the drill, which this restore has been counted with.
+        restored_before: an earlier attempt of the drill, whose cost has this restore in it.
     """
     remarks: list[str] = []
     scan = figures.get(RESTORED_SCAN) or {}
-    completed = restore.get("state") == "COMPLETED"
+    paid = is_paid(restore)
+    completed = paid and classify(StateKind.RESTORE_JOB, restore["state"]) is Outcome.SUCCESS
     units = float(scan.get("capacity_units") or 0)
     if completed and not scan:
         units = expected.read_units
         remarks.append("How much the proof read before it ended is not known, so all of it is counted.")
     size = restore.get("size_bytes") or expected.restored_bytes
-    if not completed:
+    hours = _hours_since(restore.get("creation_date"), ended_at) if paid else 0.0
+    if not paid:
         size = 0
         remarks.append("No restore was completed, so none is counted.")
     elif restored_before is not None:
         size = 0
         remarks.append(f"The restore is counted with the attempt {restored_before}.")
+    elif not completed:
+        # No later attempt need come: what is not counted now may never be.
+        hours = max(hours, expected.table_hours)
+        remarks.append(f"The restore was {restore['state']} when the drill was over; it is counted as expected.")
     return replace(
         expected,
         restored_bytes=size,
         read_units=units,
-        table_hours=_hours_since(restore.get("creation_date"), ended_at) if completed else 0.0,
-        restore_tests=expected.restore_tests if completed and restored_before is None else 0,
+        table_hours=hours,
+        restore_tests=expected.restore_tests if paid and restored_before is None else 0,
         remarks=tuple(remarks),
     )
 

@@ -12,22 +12,24 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from backup_flows.budget import Drilled, month_of, note_spending
-from backup_flows.costs import actual_work
+from backup_flows.budget import Drilled, month_of, note_spending, spent_on
+from backup_flows.costs import actual_work, is_paid
 from backup_flows.keys import evidence_prefix, history_key
-from backup_flows.store import get_bytes, get_json, put_bytes, put_json
+from backup_flows.store import get_json, put_bytes, put_json
 from restore_proof.costs import Cost, Work, cost_of, work_from_dict, work_to_dict
 from restore_proof.evidence import Drill
-from restore_proof.history import HistoryFormatError, Record, Surroundings, Targets, make_record
+from restore_proof.history import Surroundings, Targets, make_record
 from restore_proof.prices import Prices, parse_prices
 from restore_proof.verdict import Verdict
 
 log = logging.getLogger(__name__)
 
 EXPECTED: Final = "expected.json"
+COUNTED_RESTORE: Final = "counted_restore"
+"""Names, in what an attempt did cost, the restore job that is in the sum; null: it counted none, or shares one."""
 
 
 @dataclass(frozen=True)
@@ -156,11 +158,16 @@ def keep_history(
     if around.cost is not None:
         # The month that reserved it: a drill over the turn of the month is not paid for twice.
         month = month_of(around.looked_at or ended_at)
-        note_spending(s3, bucket, month, drilled, "actual", around.cost["total_usd"], around.cost)
+        job_id = around.restore_job_id
+        counted = is_paid(drill.restore) and _restored_before(s3, bucket, drilled, job_id) is None
+        details = {**around.cost, COUNTED_RESTORE: job_id if counted else None}
+        note_spending(s3, bucket, month, drilled, "actual", around.cost["total_usd"], details)
 
 
 def _restored_before(s3: Any, bucket: str, drilled: Drilled, job_id: str | None) -> str | None:
-    """Return the earlier attempt of a drill that the same restore job was counted with, if there is one.
+    """Return the earlier attempt of a drill that did count the same restore job, if there is one.
+
+    One that ended before there was a restore to count, or a price to count it by, did not.
 
     Attempts are called ``<name>``, ``<name>-2`` and so on (:mod:`backup_flows.drills.ledger`).
     """
@@ -168,12 +175,11 @@ def _restored_before(s3: Any, bucket: str, drilled: Drilled, job_id: str | None)
     if job_id is None or not dash or not number.isdecimal():
         return None
     for attempt in (name, *(f"{name}-{earlier}" for earlier in range(2, int(number)))):
-        content = get_bytes(s3, bucket, history_key(drilled.table, drilled.as_of, attempt))
-        if content is None:
+        earlier_drill = replace(drilled, drill_id=attempt)
+        expectation = read_expectation(s3, bucket, evidence_prefix(drilled.table, drilled.as_of, attempt))
+        if expectation is None:
             continue
-        try:
-            if Record.from_json(content).restore_job_id == job_id:
-                return attempt
-        except HistoryFormatError as error:
-            log.warning("The attempt %s of the drill counts as another restore: %s", attempt, error)
+        spent = spent_on(s3, bucket, month_of(expectation.looked_at), earlier_drill)
+        if any(details.get(COUNTED_RESTORE) == job_id for details in spent):
+            return attempt
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -70,10 +71,21 @@ class TestActual:
         assert (work.restored_bytes, work.read_units) == (1000, 50.0)
         assert "not known, so all of it is counted" in work.remarks[0]
 
-    @pytest.mark.parametrize("restore", [{}, {**JOB, "state": "FAILED", "size_bytes": 5}, {**JOB, "state": "RUNNING"}])
+    @pytest.mark.parametrize("restore", [{}, {**JOB, "state": "FAILED", "size_bytes": 5}, {**JOB, "state": "ABORTED"}])
     def test_without_a_completed_restore_nothing_was_restored_or_read(self, restore: dict[str, Any]) -> None:
         work = actual_work(EXPECTED, restore=restore, figures={}, ended_at=NOW)
         assert (work.restored_bytes, work.read_units, work.table_hours) == (0, 0.0, 0.0)
+
+    @pytest.mark.parametrize("state", ["PENDING", "RUNNING"])
+    @pytest.mark.parametrize(("minutes", "hours"), [(90, 2.0), (180, 3.0)])
+    def test_a_restore_that_outlives_the_drill_is_counted_as_expected(
+        self, state: str, minutes: int, hours: float
+    ) -> None:
+        created = (NOW - dt.timedelta(minutes=minutes)).isoformat()
+        restore = {"state": state, "creation_date": created, "job_id": "r", "size_bytes": None}
+        work = actual_work(replace(EXPECTED, restore_tests=1), restore=restore, figures={}, ended_at=NOW)
+        assert (work.restored_bytes, work.read_units, work.table_hours, work.restore_tests) == (1000, 0.0, hours, 1)
+        assert work.remarks == (f"The restore was {state} when the drill was over; it is counted as expected.",)
 
     def test_attempts_that_share_a_restore_pay_for_it_once(self) -> None:
         figures = {"scan restored": {"capacity_units": 33.0}}

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from backup_flows.drills import concluding
+from backup_flows import restores
+from backup_flows.budget import spending
+from backup_flows.drills import budgeting, concluding, tasks
 from backup_flows.drills.budgeting import refusal_of
 from backup_flows.drills.errors import DrillsNotProvenError
 from backup_flows.failures import FAILURE
@@ -124,3 +126,69 @@ def test_attempts_that_share_a_restore_pay_for_it_once(flow, run, order, project
     assert died.restore_job_id == proven.restore_job_id == first[1]["job_id"]
     paid = flow.document(next(k for k in flow.keys("spending/") if f"{proven.drill_id}/actual" in k))
     assert paid["remarks"][0] == f"The restore is counted with the attempt {died.drill_id}."
+
+
+def restores_paid(flow: Any) -> dict[str, bool]:
+    """Say by attempt whether what it did cost has a restore in it."""
+    attempts = {key.split("/")[3]: flow.document(key) for key in flow.keys("spending/") if "/actual-" in key}
+    return {
+        "second" if attempt.endswith("-2") else "first": any(
+            part["usd"] > 0 for part in document["parts"] if part["name"] == "restore"
+        )
+        for attempt, document in attempts.items()
+    }
+
+
+def lose_the_process(run: Any, order: dict[str, Any]) -> Any:
+    """Start a restore, and lose the process that waits for it; return what is concluded."""
+    bound = run.call("prepare", tasks.prepare, order)
+    run.call("check_budget", budgeting.check_budget, order, bound)
+    plan = run.call("restore.plan_restore", restores.plan_restore, order, bound, "drill.restore.start_restore_job")
+    run.start(plan)
+    run.states |= {"restore.wait_for_restore_job": "failed", "prove": "upstream_failed"}
+    return run.conclude(order)
+
+
+def test_a_restore_that_outlives_its_attempt_is_paid_for_by_that_attempt(flow, new_run, binding, project):
+    project(5)
+    run = new_run()
+    (order,) = run.choose()
+    assert lose_the_process(run, order)["verdict"] == "FAILED"
+    assert restores_paid(flow) == {"first": True}
+    (record,) = read_history(flow.s3, flow.bucket, "orders")
+    assert record.actual_usd == pytest.approx(spending(flow.s3, flow.bucket, "2026-11"))
+
+    again = new_run()
+    assert again.drill(*again.choose())["verdict"] == "PROVEN"
+    assert len(again.restore_jobs()) == 1
+    assert restores_paid(flow) == {"first": True, "second": False}
+
+
+def test_a_restore_that_no_price_was_known_for_is_paid_for_by_the_next_attempt(flow, new_run, binding, project):
+    project(None, prices="version: 1\n")
+    run = new_run()
+    (order,) = run.choose()
+    assert lose_the_process(run, order)["verdict"] == "FAILED"
+    assert restores_paid(flow) == {}
+
+    project(5)
+    again = new_run()
+    assert again.drill(*again.choose())["verdict"] == "PROVEN"
+    assert len(again.restore_jobs()) == 1
+    assert restores_paid(flow) == {"second": True}
+
+
+def test_an_attempt_that_counted_no_restore_is_not_named_by_a_later_one(flow, new_run, binding, project, monkeypatch):
+    """AWS is misunderstood to have failed: the attempt ends without a restore in its sum."""
+    project(5)
+    run = new_run()
+    (order,) = run.choose()
+    monkeypatch.setattr(concluding, "restore_job_of", lambda _, job_id: {"job_id": job_id, "state": "FAILED"})
+    assert lose_the_process(run, order)["verdict"] == "FAILED"
+    monkeypatch.undo()
+    project(5)
+    assert restores_paid(flow) == {"first": False}
+
+    again = new_run()
+    assert again.drill(*again.choose())["verdict"] == "PROVEN"
+    assert restores_paid(flow) == {"first": False, "second": True}
