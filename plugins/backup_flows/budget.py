@@ -17,13 +17,14 @@ No Airflow import.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from backup_flows.keys import spending_key, spending_prefix
-from backup_flows.store import get_json, put_json
+from backup_flows.store import get_json, put_json, put_once
 
 MICRO: Final = 1_000_000
 
@@ -51,18 +52,13 @@ def month_of(moment: dt.datetime) -> str:
 
 def note_spending(
     s3: Any, bucket: str, month: str, drilled: Drilled, kind: Kind, usd: float, details: Mapping[str, Any]
-) -> str:
+) -> None:
     """Put on record what a drill is expected to cost, or did.
 
     Args:
         details: the sum in its parts (`restore_proof.costs.Cost.to_dict`).
-
-    Returns:
-        The key.
     """
-    key = _key(month, drilled, kind, usd)
-    put_json(s3, bucket, key, dict(details))
-    return key
+    put_json(s3, bucket, _key(month, drilled, kind, usd), dict(details))
 
 
 def spending(s3: Any, bucket: str, month: str, *, besides: Drilled | None = None) -> float:
@@ -104,14 +100,21 @@ def reserve(
         What the month's other drills come to; None where there is no limit.
 
     Raises:
-        OverBudgetError: it would take the month over the limit. Its reservation is withdrawn.
+        OverBudgetError: it would take the month over the limit. What this call reserved is withdrawn; what the drill
+            had reserved before stays, because it may have been started on the strength of that.
     """
-    key = note_spending(s3, bucket, month, drilled, "estimated", usd, details)
+    key = _key(month, drilled, "estimated", usd)
+    body = json.dumps(dict(details), indent=2, sort_keys=True).encode()
+    reserved = put_once(s3, bucket, key, body, content_type="application/json")
+    if not reserved:
+        # A conditional write is refused, too, where another one was under way: without this nothing might stand there.
+        note_spending(s3, bucket, month, drilled, "estimated", usd, details)
     if limit is None:
         return None
     others = spending(s3, bucket, month, besides=drilled)
     if round((others + usd) * MICRO) > round(limit * MICRO):
-        s3.delete_object(Bucket=bucket, Key=key)
+        if reserved:
+            s3.delete_object(Bucket=bucket, Key=key)
         raise OverBudgetError(
             f"the drill of table {drilled.table} is expected to cost {usd:.4f} $, and the drills of {month} come to "
             f"{others:.4f} $: more than the {limit:.2f} $ that budget.monthly_usd allows in include/protection.yaml. "

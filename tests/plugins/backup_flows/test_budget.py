@@ -90,6 +90,18 @@ def test_a_check_that_is_tried_again_does_not_count_itself(s3: Any) -> None:
     assert take(s3, 0.8, 1.0) == 0.0
 
 
+@pytest.mark.parametrize("second", [6.0, 7.0, 5.0])
+def test_a_check_that_is_refused_when_tried_again_leaves_what_it_reserved_before(s3: Any, second: float) -> None:
+    """The first try was let go, and its restore is paid for; another drill cost more than expected meanwhile."""
+    take(s3, 6.0, 10)
+    take(s3, 4.0, 10, of=drilled("other"))
+    note_spending(s3, BUCKET, MONTH, drilled("other"), "actual", 9.5, {})
+    with pytest.raises(OverBudgetError):
+        take(s3, second, 10)
+    assert spending(s3, BUCKET, MONTH) == 15.5
+    assert spending(s3, BUCKET, MONTH, besides=drilled("other")) == 6.0
+
+
 def test_a_limit_of_nothing_stops_every_drill_that_costs_something(s3: Any) -> None:
     with pytest.raises(OverBudgetError):
         take(s3, 0.000001, 0)
