@@ -189,7 +189,7 @@ class BindByBracketsOperator(BaseOperator):
                 self._wait(
                     AwsClockTrigger(until=until.isoformat(), aws_conn_id=self.aws_conn_id, region_name=self.region_name)
                 )
-            reserve_brackets(around.s3, self.order, job, now=around.clock())
+            reserve_brackets(around.s3, around.dynamodb, self.order, job, now=around.clock())
         try:
             tables = start_restores(around, job)
         except RestoreTargetExistsError as error:

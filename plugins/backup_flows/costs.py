@@ -66,11 +66,12 @@ def expected_work(
     )
 
 
-def bracket_work(size_bytes: int | None) -> Work:
+def bracket_work(size_bytes: int | None, *, of_table: bool = False) -> Work:
     """Return what two point-in-time restores that bracket a backup, and reading both tables, are going to use.
 
     Args:
         size_bytes: of the backup; the table is taken to be of that size at both moments.
+        of_table: it is the table's own size, because the backup's is not known.
     """
     size = 2 * size_bytes if size_bytes is not None else None
     return Work(
@@ -79,7 +80,10 @@ def bracket_work(size_bytes: int | None) -> Work:
         table_hours=ASSUMED_TABLE_HOURS,
         s3_puts=S3_PUTS,
         s3_gets=S3_GETS,
-        remarks=("Two point-in-time restores, reckoned by the price of restoring a GB from warm storage.",),
+        remarks=(
+            "Two point-in-time restores, reckoned by the price of restoring a GB from warm storage.",
+            *(("AWS tells no size of the backup, so the table's is taken, as DynamoDB told it.",) * of_table),
+        ),
     )
 
 

@@ -65,26 +65,46 @@ def protection_for_budget() -> Protection:
         ) from error
 
 
-def reserve_brackets(s3: Any, order: Mapping[str, Any], job: Job, *, now: dt.datetime) -> None:
+def reserve_brackets(s3: Any, dynamodb: Any, order: Mapping[str, Any], job: Job, *, now: dt.datetime) -> None:
     """Reserve what the two point-in-time restores around a backup, and reading them, are expected to cost.
 
     They are restored before the drill itself, and whatever becomes of it; so they are an entry of their own in the
-    month, and stay counted as estimated.
+    month, and stay counted as estimated. Where AWS does not tell the backup's size, the table's own is taken.
 
     :param now: by AWS's clock (aware).
-    :raises BudgetRefusedError: they would take the month over its budget.
+    :raises BudgetRefusedError: they would take the month over its budget; or there is one, and no size to hold
+        against it.
     """
     limit = protection_for_budget().budget.monthly_usd
     prices = prices_for(limit)
     if prices is None:
         return
-    cost = cost_of(bracket_work(job.size_bytes), prices, region=job.table_arn.split(":")[3])
+    told = None if job.size_bytes else _told_size(dynamodb, job.table)
+    size = told if told is not None else job.size_bytes
+    if size is None and limit is not None:
+        raise BudgetRefusedError(
+            f"budget.monthly_usd allows {limit:.2f} $ a month, and what the two point-in-time restores around the "
+            f"backup of table {job.table} cost can't be told: AWS tells neither the size of recovery point "
+            f"{job.recovery_point_arn} nor, as yet, that of the table. Nothing was restored. DynamoDB tells a table's "
+            "size anew about every six hours: clear this task then. Or give the table proof.depth: schema in "
+            "include/protection.yaml, which needs no such restores."
+        )
+    cost = cost_of(bracket_work(size, of_table=told is not None), prices, region=job.table_arn.split(":")[3])
     drilled = Drilled(job.table, order["as_of"], f"{order['run_key']}-brackets")
     try:
         reserve(s3, order["bucket"], month_of(now), drilled, cost.usd, limit=limit, details=cost.to_dict())
     except OverBudgetError as error:
         raise BudgetRefusedError(str(error)) from error
     log.info("Two point-in-time restores around the backup are expected to cost %.4f $", cost.usd)
+
+
+def _told_size(dynamodb: Any, table: str) -> int | None:
+    """Return a table's size as DynamoDB tells it, up to six hours late; None where it tells none.
+
+    A size of zero is that of a table that is empty, or that DynamoDB has not measured yet.
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html
+    """
+    return int(dynamodb.describe_table(TableName=table)["Table"].get("TableSizeBytes") or 0) or None
 
 
 @task(task_id=CHECK_BUDGET, retries=5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,79 @@ def test_the_budget_is_asked_before_anything_is_restored(recovery, binder, budge
     (reserved,) = flow.keys("spending/")
     assert f"-{work.order['run_key']}-brackets/estimated-" in reserved
     assert flow.document(reserved)["total_usd"] > 0
+
+
+@pytest.fixture
+def unsized(monkeypatch: pytest.MonkeyPatch):
+    """Let AWS not tell any recovery point's size, and let DynamoDB tell that of the table."""
+    job_of, work_of = Job.of.__func__, BindByBracketsOperator._client
+
+    def make(table_bytes: int | None) -> None:
+        def tell(operator: Any, service: str) -> Any:
+            client = work_of(operator, service)
+            if service == "dynamodb":
+                client.meta.events.register("after-call.dynamodb.DescribeTable", measured)
+            return client
+
+        def measured(parsed: dict[str, Any], **_: Any) -> None:
+            if parsed.get("Table", {}).get("TableName") == "orders":
+                parsed["Table"].pop("TableSizeBytes", None)
+                parsed["Table"] |= {} if table_bytes is None else {"TableSizeBytes": table_bytes}
+
+        monkeypatch.setattr(Job, "of", classmethod(lambda cls, *given: replace(job_of(cls, *given), size_bytes=None)))
+        monkeypatch.setattr(BindByBracketsOperator, "_client", tell)
+
+    return make
+
+
+def test_a_backup_of_unknown_size_is_held_against_the_budget_by_the_tables_size(recovery, binder, budget, unsized):
+    flow = recovery
+    work = binder(plan_made(flow))
+    unsized(10 * 2**40)
+    budget(100)
+    with pytest.raises(BudgetRefusedError, match=r"expected to cost \d{4}\.\d+ \$"):
+        work.bind()
+    assert (copies(flow), flow.keys("spending/")) == ([], [])
+    budget(100_000)
+    assert work.bind().bound_by == "brackets"
+    (reserved,) = flow.keys("spending/")
+    told = flow.document(reserved)
+    assert told["total_usd"] > 2 * 10 * 2**10 * 0.1
+    assert "AWS tells no size of the backup, so the table's is taken, as DynamoDB told it." in told["remarks"]
+
+
+@pytest.mark.parametrize("table_bytes", [None, 0])
+def test_without_any_size_a_limit_refuses_the_brackets_and_says_what_to_do(
+    recovery, binder, budget, unsized, table_bytes
+):
+    flow = recovery
+    work = binder(plan_made(flow))
+    unsized(table_bytes)
+    budget(1_000_000)
+    with pytest.raises(
+        BudgetRefusedError, match=r"nor, as yet, that of the table\. .*clear this task.*proof\.depth: s"
+    ):
+        work.bind()
+    assert (copies(flow), flow.keys("spending/")) == ([], [])
+
+
+def test_without_any_size_and_without_a_limit_the_brackets_go_on(recovery, binder, unsized):
+    flow = recovery
+    work = binder(plan_made(flow))
+    unsized(None)
+    assert work.bind().bound_by == "brackets"
+    (reserved,) = flow.keys("spending/")
+    assert flow.document(reserved)["remarks"][0].startswith("How much is restored is not known")
+
+
+def test_a_backup_that_aws_tells_to_be_empty_needs_no_other_size(recovery, binder, budget, unsized, monkeypatch):
+    flow = recovery
+    work = binder(plan_made(flow))
+    unsized(0)
+    nothing = Job.of
+    monkeypatch.setattr(Job, "of", classmethod(lambda _, *given: replace(nothing(*given), size_bytes=0)))
+    budget(1)
+    assert work.bind().bound_by == "brackets"
 
 
 def test_a_plans_recovery_point_of_a_quiet_table_is_proven_in_full(recovery, binder):
