@@ -21,6 +21,7 @@ S3_GETS: Final = 60
 """Requests to S3 of a drill, about; they come to a hundredth of a cent, and are not counted one by one."""
 PROVISIONED: Final = "PROVISIONED"
 COLD: Final = "COLD"
+BY_TABLE: Final = "AWS tells no size of the backup, so the table's is taken, as DynamoDB told it."
 RESTORED_SCAN: Final = "scan restored"
 """Name of the figures of reading the restored table, among those of a drill's evidence."""
 
@@ -31,6 +32,7 @@ def expected_work(
     point: Mapping[str, Any],
     settings: Mapping[str, Any] | None = None,
     tested: bool = False,
+    table_bytes: int | None = None,
 ) -> Work:
     """Return what a drill is going to use.
 
@@ -41,11 +43,15 @@ def expected_work(
         point: AWS's description of it (DescribeRecoveryPoint); empty where there is none.
         settings: the source's settings as recorded with it; None: not recorded.
         tested: whether AWS's own restore testing restores it.
+        table_bytes: the table's own size, for where nobody knows the backup's.
     """
     figures = (binding.get("before") or {}).get("figures") or {}
     size = point.get("BackupSizeInBytes") or binding.get("size_bytes") or figures.get("bytes")
     units = float(figures.get("capacity_units") or 0)
     remarks = []
+    if size is None and table_bytes is not None:
+        size = table_bytes
+        remarks.append(BY_TABLE)
     if not units and binding.get("depth", Depth.FULL) == Depth.FULL and size:
         units = size / UNIT_BYTES
         remarks.append("What the proof will read is reckoned from the size of the backup.")
@@ -82,7 +88,7 @@ def bracket_work(size_bytes: int | None, *, of_table: bool = False) -> Work:
         s3_gets=S3_GETS,
         remarks=(
             "Two point-in-time restores, reckoned by the price of restoring a GB from warm storage.",
-            *(("AWS tells no size of the backup, so the table's is taken, as DynamoDB told it.",) * of_table),
+            *((BY_TABLE,) * of_table),
         ),
     )
 

@@ -6,6 +6,7 @@ import datetime as dt
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -92,21 +93,39 @@ def expect(
     s3, arn = world.clients("s3"), binding["recovery_point_arn"]
     rule = rule_of(world.clients, protection, subject.table_arn)
     points = list_points(world.hook, table_arn=subject.table_arn)
+    work_of = partial(
+        expected_work,
+        binding,
+        point=world.hook.find_recovery_point(subject.vault, arn) or {},
+        settings=get_json(s3, subject.bucket, settings_key(subject.table, arn)),
+        tested=subject.restore_test,
+    )
+    work = work_of()
+    if work.restored_bytes is None:
+        work = work_of(table_bytes=told_size(world.clients("dynamodb"), subject.table))
     expectation = Expectation(
         looked_at=world.clock(),
         targets=Targets(rule.rpo, rule.rto) if rule is not None else None,
         newest_usable_at=max((point.created_at for point in points if point.usable), default=None),
-        work=expected_work(
-            binding,
-            point=world.hook.find_recovery_point(subject.vault, arn) or {},
-            settings=get_json(s3, subject.bucket, settings_key(subject.table, arn)),
-            tested=subject.restore_test,
-        ),
+        work=work,
         prices=prices,
         region=subject.table_arn.split(":")[3],
     )
     keep_expectation(s3, subject.bucket, subject.prefix, expectation)
     return expectation
+
+
+def told_size(dynamodb: Any, table: str) -> int | None:
+    """Return a table's size as DynamoDB tells it, up to six hours late; None where it tells none.
+
+    A size of zero is that of a table that is empty, or that DynamoDB has not measured yet.
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html
+    """
+    try:
+        described = dynamodb.describe_table(TableName=table)["Table"]
+    except dynamodb.exceptions.ResourceNotFoundException:
+        return None
+    return int(described.get("TableSizeBytes") or 0) or None
 
 
 def expect_if_unknown(world: World, subject: Subject, binding: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from backup_flows.budget import Drilled, OverBudgetError, month_of, reserve
 from backup_flows.costs import bracket_work
 from backup_flows.drills.errors import BudgetRefusedError
 from backup_flows.drills.ledger import standing_of
-from backup_flows.expecting import Subject, World, expect
+from backup_flows.expecting import Subject, World, expect, told_size
 from backup_flows.failures import FAILURE, tells_failure
 from backup_flows.project_files import project_file
 from backup_flows.protection import Protection
@@ -79,7 +79,7 @@ def reserve_brackets(s3: Any, dynamodb: Any, order: Mapping[str, Any], job: Job,
     prices = prices_for(limit)
     if prices is None:
         return
-    told = None if job.size_bytes else _told_size(dynamodb, job.table)
+    told = None if job.size_bytes else told_size(dynamodb, job.table)
     size = told if told is not None else job.size_bytes
     if size is None and limit is not None:
         raise BudgetRefusedError(
@@ -96,15 +96,6 @@ def reserve_brackets(s3: Any, dynamodb: Any, order: Mapping[str, Any], job: Job,
     except OverBudgetError as error:
         raise BudgetRefusedError(str(error)) from error
     log.info("Two point-in-time restores around the backup are expected to cost %.4f $", cost.usd)
-
-
-def _told_size(dynamodb: Any, table: str) -> int | None:
-    """Return a table's size as DynamoDB tells it, up to six hours late; None where it tells none.
-
-    A size of zero is that of a table that is empty, or that DynamoDB has not measured yet.
-    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html
-    """
-    return int(dynamodb.describe_table(TableName=table)["Table"].get("TableSizeBytes") or 0) or None
 
 
 @task(task_id=CHECK_BUDGET, retries=5)
@@ -124,6 +115,13 @@ def check_budget(order: dict[str, Any], binding: dict[str, Any]) -> dict[str, An
     estimate = expectation.estimate
     if estimate is None:
         return {"estimate": None, "month": month_of(expectation.looked_at), "others_usd": None, "limit_usd": limit}
+    if limit is not None and expectation.work.restored_bytes is None:
+        raise BudgetRefusedError(
+            f"budget.monthly_usd allows {limit:.2f} $ a month, and what the drill of table {order['table']} costs "
+            f"can't be told: AWS tells neither the size of recovery point {binding['recovery_point_arn']} nor, as yet, "
+            "that of the table. Nothing was restored. DynamoDB tells a table's size anew about every six hours: clear "
+            "this task then. Or drill another recovery point."
+        )
     month, details = month_of(expectation.looked_at), estimate.to_dict()
     drilled = Drilled(order["table"], order["as_of"], drill_id)
     try:

@@ -58,6 +58,12 @@ class TestExpected:
     def test_a_size_that_nobody_knows_stays_unknown(self) -> None:
         assert expected_work({"before": {}}, point={}).restored_bytes is None
 
+    def test_the_tables_own_size_stands_in_for_a_size_that_nobody_knows_and_for_no_other(self) -> None:
+        work = expected_work({"before": {}}, point={}, table_bytes=4096 * 7)
+        assert (work.restored_bytes, work.read_units) == (4096 * 7, 7.0)
+        assert "the table's is taken" in work.remarks[0]
+        assert expected_work(BINDING, point={}, table_bytes=1) == expected_work(BINDING, point={})
+
 
 class TestActual:
     def test_it_is_measured(self) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from backup_flows import restores
+from aws_backup.hooks.backup import BackupHook
+from backup_flows import expecting, restores
 from backup_flows.budget import spending
 from backup_flows.drills import budgeting, concluding, tasks
 from backup_flows.drills.budgeting import refusal_of
@@ -192,3 +193,40 @@ def test_an_attempt_that_counted_no_restore_is_not_named_by_a_later_one(flow, ne
     again = new_run()
     assert again.drill(*again.choose())["verdict"] == "PROVEN"
     assert restores_paid(flow) == {"first": False, "second": True}
+
+
+@pytest.fixture
+def unsized(flow: Any, run: Any, order: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Check the budget of a drill whose recovery point has no size; return what is told, or why it is refused."""
+
+    def check(table_bytes: int) -> Any:
+        bound = {**run.call("prepare", tasks.prepare, order), "size_bytes": None, "before": {}, "depth": "schema"}
+        monkeypatch.setattr(BackupHook, "find_recovery_point", lambda *_: {"StorageClass": "WARM"})
+        monkeypatch.setattr(expecting, "told_size", lambda _, table: {"orders": table_bytes or None}[table])
+        checked = run.call("check_budget", budgeting.check_budget, order, bound)
+        return checked or refusal_of(run.xcoms["check_budget", FAILURE])
+
+    return check
+
+
+def test_a_backup_of_unknown_size_is_held_against_the_budget_by_the_tables_size(flow, unsized, project):
+    project(5)
+    assert "more than the 5.00 $" in unsized(10 * 1024**3)
+    assert spent(flow) == []
+
+
+@pytest.mark.parametrize(("limit", "allowed"), [(1_000_000, False), (None, True)])
+def test_without_any_size_a_limit_refuses_the_drill(flow, unsized, project, limit, allowed):
+    project(limit)
+    told = unsized(0)
+    if allowed:
+        assert told["estimate"]["remarks"][0].startswith("How much is restored is not known")
+    else:
+        assert "nor, as yet, that of the table. Nothing was restored." in told
+    assert bool(spent(flow)) is allowed
+
+
+def test_a_table_that_is_gone_or_was_not_measured_has_no_size(flow):
+    assert flow.dynamodb.describe_table(TableName="orders")["Table"]["TableSizeBytes"] == 0
+    assert expecting.told_size(flow.dynamodb, "orders") is None
+    assert expecting.told_size(flow.dynamodb, "gone") is None
