@@ -24,6 +24,8 @@ COLD_DAYS = 90
 """What has gone to cold storage stays there for so many days:
 https://docs.aws.amazon.com/aws-backup/latest/devguide/API_Lifecycle.html"""
 DAY = dt.timedelta(days=1)
+PROOFS = (Result.PROVEN, Result.PROVEN_DRIFTING)
+"""Results that prove a point; the latter counts where none has the former."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ def awaiting_proof(
         for point in usable
         if (newest is None or point.created_at > newest)
         and why_bad(point, policy, around) is None
-        and not _proven(point, policy, around, _PROOFS)
+        and not _proven(point, policy, around, PROOFS)
     )
 
 
@@ -226,9 +228,6 @@ def _rescue(point: RecoveryPoint, until: dt.datetime, around: Circumstances) -> 
     return Rescue(point, "alarm", lost_at, text)
 
 
-_PROOFS = (Result.PROVEN, Result.PROVEN_DRIFTING)
-
-
 def _proven(point: RecoveryPoint, policy: KeepPolicy, around: Circumstances, results: Collection[Result]) -> bool:
     proof = around.verdicts.get(point.arn)
     return proof is not None and proof.result in results and proof.depth.rank >= policy.min_depth.rank
@@ -236,7 +235,7 @@ def _proven(point: RecoveryPoint, policy: KeepPolicy, around: Circumstances, res
 
 def _newest_proof(points: Sequence[RecoveryPoint], policy: KeepPolicy, around: Circumstances) -> dt.datetime | None:
     """Return when the newest proven point was made; a drifting one counts where none is proven."""
-    for result in _PROOFS:
+    for result in PROOFS:
         for point in points:
             if _proven(point, policy, around, (result,)):
                 return point.created_at

@@ -15,6 +15,7 @@ from backup_flows.retention.inventory import RESTORING, drills_in_progress, is_m
 from backup_flows.retention.planning import Deletion
 from backup_flows.retention.store import RunFiles
 from recovery_retention.plan import USABLE_STATUSES
+from restore_proof.verdict import Proof, Result
 
 
 def objection(
@@ -48,22 +49,29 @@ def objection(
             return "a restore job uses it"
     if drills_in_progress(s3, dynamodb, bucket, is_active, now, arn=deletion.arn):
         return "a drill of a run that is not over uses it"
-    verdict = _verdict_now(s3, bucket, deletion.table, deletion.arn)
+    verdict = _label(_proof_now(s3, bucket, deletion.table, deletion.arn))
     if verdict != deletion.verdict:
         return f"its verdict was {deletion.verdict or 'none'} when the deletion was planned, and is {verdict} now"
-    if deletion.relies_on is None:
-        return None
-    other = hook.find_recovery_point(deletion.vault, deletion.relies_on)
-    if other is None or other["Status"] not in USABLE_STATUSES:
-        return f"{deletion.relies_on}, the newest proven one that was to stay, can't be restored any more"
-    if _verdict_now(s3, bucket, deletion.table, deletion.relies_on) != deletion.relies_on_verdict:
-        return f"{deletion.relies_on}, the newest proven one that was to stay, is not that any more"
+    for arn, label in deletion.relies_on.items():
+        what = f"{arn}, {f'which is {label}' if label else 'one of the newest'} and was to stay,"
+        other = hook.find_recovery_point(deletion.vault, arn)
+        if other is None or other["Status"] not in USABLE_STATUSES:
+            return f"{what} can't be restored any more"
+        proof = _proof_now(s3, bucket, deletion.table, arn)
+        if label is not None and _label(proof) != label:
+            return f"{what} is not that any more: its verdict is {_label(proof)} now"
+        if proof is not None and proof.result is Result.FAILED:
+            return f"{what} turned out to be bad: its drill {proof.label}"
     return None
 
 
-def _verdict_now(s3: Any, bucket: str, table: str, arn: str) -> str | None:
+def _proof_now(s3: Any, bucket: str, table: str, arn: str) -> Proof | None:
     verdict = read_verdict(s3, bucket, verdict_key(table, arn))
-    return proof_of(verdict).label if verdict is not None else None
+    return proof_of(verdict) if verdict is not None else None
+
+
+def _label(proof: Proof | None) -> str | None:
+    return proof.label if proof is not None else None
 
 
 class RetireRecoveryPointOperator(BackupDeleteRecoveryPointOperator):

@@ -16,12 +16,15 @@ from backup_flows.retention.inventory import Inventory, is_managed
 from recovery_retention.costs import Prices, Saving, saving
 from recovery_retention.inventory import LastInventory, inventory_alarms
 from recovery_retention.lifecycles import LifecycleWarning, lifecycle_warnings
-from recovery_retention.plan import Decision, Rule
+from recovery_retention.plan import USABLE_STATUSES, Decision, Rule
 from recovery_retention.planner import CleanupPlan, plan_cleanup
 from recovery_retention.policy import PolicySet
+from recovery_retention.proving import PROOFS, Circumstances, why_bad
 from recovery_retention.recovery_point import RecoveryPoint
 
 _WAITING = frozenset({Rule.PROVE_FIRST})
+_STANDING = frozenset({Rule.NEWEST_PROVEN, Rule.KEEP_PROVEN, Rule.FLOOR})
+"""Rules that keep a point so that others may go."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ class Deletion:
     Attributes:
         verdict: its verdict in the plan; None: it has none.
         keep_tags: the tags that would keep it (:class:`recovery_retention.policy.KeepPolicy`).
-        relies_on: the newest proven point of its table, which stays; None: there is none.
-        relies_on_verdict: that one's verdict in the plan.
+        relies_on: ARNs of the points that can be restored and stay in its stead: the proven ones, each with its
+            verdict in the plan, and those of the floor (None: nothing proves them).
         approval: why a person has to agree; None where nobody has to.
     """
 
@@ -44,14 +47,13 @@ class Deletion:
     size_bytes: int | None
     verdict: str | None
     keep_tags: tuple[str, ...]
-    relies_on: str | None
-    relies_on_verdict: str | None
+    relies_on: Mapping[str, str | None]
     approval: str | None
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-ready values."""
-        return {**vars(self), "keep_tags": list(self.keep_tags)}
+        return {**vars(self), "keep_tags": list(self.keep_tags), "relies_on": dict(self.relies_on)}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Deletion:
@@ -162,7 +164,7 @@ def make_plan(
         plan = replace(plan, releases=())
     due = sorted(plan.delete, key=lambda decision: (decision.point.created_at, decision.point.arn))
     capped = due[: min(settings.max_deletions, max_deletions or settings.max_deletions)]
-    relied = _relied_on(plan)
+    relied = _relied_on(plan, policies, around)
     return Planned(
         plan=plan,
         due=tuple(_deletion(decision, inventory, policies, relied) for decision in capped),
@@ -215,12 +217,24 @@ def _group(point: RecoveryPoint) -> tuple[str, str]:
     return point.vault_name, point.table_name
 
 
-def _relied_on(plan: CleanupPlan) -> dict[tuple[str, str], RecoveryPoint]:
-    """Return the newest proven point of each vault and table."""
-    found: dict[tuple[str, str], RecoveryPoint] = {}
+def _relied_on(
+    plan: CleanupPlan, policies: PolicySet, around: Circumstances
+) -> dict[tuple[str, str], dict[str, str | None]]:
+    """Return the points of each vault and table that have to stay for others to go, with what proves them.
+
+    One that is EXPIRED or bad stays by the same rules, and stands in for nothing.
+    """
+    found: dict[tuple[str, str], dict[str, str | None]] = {}
     for decision in plan.keep:
-        if Rule.NEWEST_PROVEN in decision.rules:
-            found.setdefault(_group(decision.point), decision.point)
+        point = decision.point
+        if (
+            decision.rules & _STANDING
+            and point.status in USABLE_STATUSES
+            and why_bad(point, policies.of(point.table_name), around) is None
+        ):
+            proof = around.verdicts.get(point.arn)
+            proven = proof is not None and proof.result in PROOFS
+            found.setdefault(_group(point), {})[point.arn] = proof.label if proof is not None and proven else None
     return found
 
 
@@ -228,10 +242,9 @@ def _deletion(
     decision: Decision,
     inventory: Inventory,
     policies: PolicySet,
-    relied: Mapping[tuple[str, str], RecoveryPoint],
+    relied: Mapping[tuple[str, str], Mapping[str, str | None]],
 ) -> Deletion:
     point = decision.point
-    other = relied.get(_group(point))
     verdicts = inventory.around.verdicts
     return Deletion(
         arn=point.arn,
@@ -242,8 +255,7 @@ def _deletion(
         size_bytes=point.size_bytes,
         verdict=verdicts[point.arn].label if point.arn in verdicts else None,
         keep_tags=policies.of(point.table_name).tags,
-        relies_on=other.arn if other is not None else None,
-        relies_on_verdict=verdicts[other.arn].label if other is not None else None,
+        relies_on=relied.get(_group(point), {}),
         approval=decision.approval,
         reason=" ".join(reason.text for reason in decision.reasons),
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.execution_time.context import OutletEventAccessors, set_current_context
+from moto.backup.models import backup_backends
 
 from aws_backup.hooks.backup import BackupHook
 from backup_flows import restores
@@ -26,6 +27,7 @@ from backup_flows.retention.tasks import (
     sweep_restored_tables,
 )
 from local_aws import control
+from local_aws.backup.states import RecoveryPointStatus
 from restore_proof.verdict import Depth, Result, Subject, Verdict
 
 DAY = 86400.0
@@ -95,6 +97,11 @@ class Shop:
 
     def describe(self, arn: str) -> dict[str, Any]:
         return dict(self.flow.backup.describe_recovery_point(BackupVaultName="orders-vault", RecoveryPointArn=arn))
+
+    def expire(self, arn: str) -> None:
+        """Let AWS have failed to delete a point by its lifecycle."""
+        backend = backup_backends["123456789012"]["us-east-1"]
+        backend.recovery_points.get("orders-vault", arn).status = RecoveryPointStatus.EXPIRED
 
     def judge(self, arn: str, result: Result, depth: Depth = Depth.FULL, *, drill: str = "", crashed: bool = False):
         """Leave a verdict on a point, and of a drill, its own too."""

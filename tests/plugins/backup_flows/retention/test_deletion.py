@@ -10,7 +10,9 @@ from airflow.sdk.execution_time.context import set_current_context
 from aws_backup.exceptions import RecoveryPointNotOursError
 from backup_flows.retention import tasks
 from backup_flows.retention.deletion import outcomes
-from restore_proof.verdict import Result
+from restore_proof.verdict import Depth, Result
+
+RULES = ("last: 1", "daily: 0", "weekly: 0", "monthly: 0", "floor: 1", "prove_first: false")
 
 
 @pytest.fixture
@@ -82,6 +84,66 @@ def test_none_may_where_the_proven_one_that_was_to_stay_is_gone(shop, guard):
 def test_none_may_where_the_proven_one_turned_out_to_be_bad(shop, guard):
     shop.judge(shop.arns[2], Result.FAILED)
     assert "is not that any more" in str(guard(shop.arns[0]))
+
+
+def refusals(shop, context) -> list[str | None]:
+    """Ask right before each deletion of the run; return the objection to each, or None."""
+    said: list[str | None] = []
+    with set_current_context(context):
+        for arn in tasks.files_of(context).get("wanted.json"):
+            try:
+                tasks.guard_deletion(shop.describe(arn), shop.hook.get_recovery_point_tags(arn))
+                said.append(None)
+            except RecoveryPointNotOursError as error:
+                said.append(error.reason)
+    return said
+
+
+def planned(shop) -> dict:
+    """Plan, put on record what is due, and return the context of the run."""
+    context = shop.context()
+    shop.call(tasks.due_deletions, context, shop.call(tasks.plan_retention, context))
+    return context
+
+
+def test_none_may_where_nothing_is_proven_and_the_newest_is_gone(shop):
+    shop.policy(*RULES)
+    points = shop.points()
+    context = planned(shop)
+    shop.flow.backup.delete_recovery_point(BackupVaultName="orders-vault", RecoveryPointArn=points[2])
+    shop.flow.wait()
+    assert ["one of the newest" in str(reason) for reason in refusals(shop, context)] == [True, True]
+
+
+def test_where_the_newest_gets_a_verdict_meanwhile_only_a_bad_one_is_an_objection(shop):
+    shop.policy(*RULES)
+    points = shop.points()
+    context = planned(shop)
+    shop.judge(points[2], Result.PROVEN)
+    assert refusals(shop, context) == [None, None]
+    shop.judge(points[2], Result.FAILED)
+    assert ["turned out to be bad" in str(reason) for reason in refusals(shop, context)] == [True, True]
+
+
+def test_none_may_where_the_deepest_proof_is_gone_be_there_a_newer_shallow_one(shop):
+    shop.policy(*RULES)
+    points = shop.points(4)
+    shop.judge(points[1], Result.PROVEN)
+    shop.judge(points[2], Result.PROVEN, Depth.SAMPLED)
+    context = planned(shop)
+    shop.flow.backup.delete_recovery_point(BackupVaultName="orders-vault", RecoveryPointArn=points[1])
+    shop.flow.wait()
+    (reason,) = refusals(shop, context)
+    assert f"{points[1]}, which is PROVEN and was to stay, can't be restored any more" in str(reason)
+
+
+def test_a_newest_proven_one_that_is_expired_stops_nothing_where_another_one_stays(shop):
+    shop.policy(*RULES, "keep_proven: 1")
+    points = shop.points(4)
+    shop.judge(points[1], Result.PROVEN)
+    shop.judge(points[2], Result.PROVEN)
+    shop.expire(points[2])
+    assert (shop.run()["deleted"], shop.errors) == ([points[0]], [])
 
 
 def test_an_objection_is_on_record_and_told_by_the_receipt(shop, guard):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from recovery_retention.inventory import LastInventory
 from recovery_retention.policy import KeepPolicy, PolicySet
 from recovery_retention.proving import Circumstances
 from recovery_retention.recovery_point import RecoveryPoint
-from restore_proof.verdict import Proof, Result
+from restore_proof.verdict import Depth, Proof, Result
 
 NOW = dt.datetime(2026, 11, 30, 12, tzinfo=dt.UTC)
 OURS = {"managed-by": "dynamodb-backup-proof"}
@@ -65,9 +67,23 @@ def test_only_what_goes_in_this_run_needs_a_person():
 def test_a_deletion_knows_what_it_relies_on_and_survives_its_record():
     verdicts = {arn(2): Proof(Result.PROVEN), arn(3): Proof(Result.FAILED)}
     (deletion,) = make_plan(inventory(1, 2, 3, verdicts=verdicts), LAST_ONE, NOW, RetentionRun()).due
-    assert (deletion.verdict, deletion.relies_on, deletion.relies_on_verdict) == ("FAILED", arn(2), "PROVEN")
+    assert (deletion.verdict, deletion.relies_on) == ("FAILED", {arn(1): None, arn(2): "PROVEN"})
     assert deletion.keep_tags == ("keep",)
-    assert Deletion.from_dict(deletion.to_dict()) == deletion
+    assert Deletion.from_dict(json.loads(json.dumps(deletion.to_dict()))) == deletion
+
+
+def test_it_relies_on_every_proven_one_that_stays_and_on_none_that_is_bad_or_expired():
+    verdicts = {
+        arn(1): Proof(Result.FAILED),
+        arn(2): Proof(Result.PROVEN, Depth.SAMPLED),
+        arn(3): Proof(Result.PROVEN),
+        arn(4): Proof(Result.PROVEN),
+    }
+    found = inventory(1, 2, 3, 4, 5, verdicts=verdicts)
+    found.points[2] = replace(found.points[2], status="EXPIRED")
+    (deletion,) = make_plan(found, LAST_ONE, NOW, RetentionRun()).due
+    assert deletion.arn == arn(5)
+    assert deletion.relies_on == {arn(2): "PROVEN@sampled", arn(4): "PROVEN"}
 
 
 @pytest.mark.parametrize(
