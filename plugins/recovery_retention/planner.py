@@ -28,7 +28,7 @@ from recovery_retention.plan import (
     usable,
 )
 from recovery_retention.policy import KeepPolicy, PolicySet
-from recovery_retention.proving import Circumstances, DrillOrder, Outlook, Rescue, awaiting_proof, look_out, why_bad
+from recovery_retention.proving import Circumstances, DrillOrder, Outlook, Rescue, look_out, needed_holds, why_bad
 from recovery_retention.recovery_point import DYNAMODB, RecoveryPoint
 from restore_proof.verdict import Result
 
@@ -108,7 +108,7 @@ def plan_cleanup(
         outlook = table.decide(group, decided)
         drills += [outlook.drill] if outlook.drill else []
         rescues += outlook.rescues
-        needed |= table.needed_holds(group)
+        needed |= needed_holds(group, table.policy, around, now)
     # A hold may be on several points, of several tables; it is needed while any of them needs it.
     held = {around.our_holds[point.arn] for point in points if point.arn in around.our_holds}
     return CleanupPlan(
@@ -168,13 +168,6 @@ class _Table:
             else:
                 decided.delete[point.arn] = self._deletion(point)
         return outlook
-
-    def needed_holds(self, points: Sequence[RecoveryPoint]) -> set[str]:
-        """Return our holds on points that still await proof."""
-        if not self.policy.prove_first or not any(point.arn in self.around.our_holds for point in points):
-            return set()
-        waiting = awaiting_proof(points, self.policy, self.around)
-        return {self.around.our_holds[point.arn] for point in waiting if point.arn in self.around.our_holds}
 
     def _untouchable(self, point: RecoveryPoint) -> Reason | None:
         if self.policy.manage == "all" and point.resource_type == DYNAMODB:

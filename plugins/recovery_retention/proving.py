@@ -1,9 +1,10 @@
 """Prove before you lose: which points wait for a drill, and what keeps AWS's lifecycle from them until then.
 
 A point awaits proof when it can be restored, is not known to be bad, was not proven deep enough, and no newer point
-of its table was. When such a point is about to be deleted, by us or by AWS, a drill is asked for, of the *newest*
-point that awaits proof: proven, it releases all older ones, so one drill is enough. Should it fail, it counts as bad
-and the next one's turn comes.
+of its table was that is there to stay. When such a point is about to be deleted, by us or by AWS, a drill is asked
+for, of the *newest* point that awaits proof: proven, it releases all older ones, so one drill is enough. Should it
+fail, it counts as bad and the next one's turn comes. The newest proven point is kept from AWS's lifecycle, too, until
+a newer one is.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class DrillOrder:
 
     Attributes:
         by: when the first of those that wait for it is lost to AWS's lifecycle; None: none is.
-        waiting: ARNs of the points that are about to be lost and stay until the verdict.
+        waiting: ARNs of the points that are about to be lost and stay until the verdict: unproven, or the newest proof.
     """
 
     point: RecoveryPoint
@@ -99,7 +100,7 @@ class DrillOrder:
 
 @dataclass(frozen=True)
 class Rescue:
-    """What keeps a point from AWS's lifecycle until the verdict: a later expiry, a legal hold, or only a person.
+    """What keeps a point from AWS's lifecycle until a verdict: a later expiry, a legal hold, or only a person.
 
     Attributes:
         lost_at: when AWS deletes it if nothing is done.
@@ -151,15 +152,18 @@ def why_bad(point: RecoveryPoint, policy: KeepPolicy, around: Circumstances) -> 
 
 
 def awaiting_proof(
-    points: Sequence[RecoveryPoint], policy: KeepPolicy, around: Circumstances
+    points: Sequence[RecoveryPoint], policy: KeepPolicy, around: Circumstances, now: dt.datetime
 ) -> tuple[RecoveryPoint, ...]:
-    """Return the points of one table, newest first, that can still be proven and that no newer proof replaces."""
-    usable = [point for point in points if point.status in USABLE_STATUSES]
-    newest = _newest_proof(usable, policy, around)
+    """Return the points of one table, newest first, that can still be proven and that no newer proof replaces.
+
+    A proven point that AWS is about to delete replaces none: it would be gone, and so would they.
+    """
+    usable = _usable(points)
+    standing = _standing(_proofs(usable, policy, around), _soon(policy, now))
     return tuple(
         point
         for point in usable
-        if (newest is None or point.created_at > newest)
+        if (standing is None or point.created_at > standing.created_at)
         and why_bad(point, policy, around) is None
         and not _proven(point, policy, around, PROOFS)
     )
@@ -183,21 +187,38 @@ def look_out(
     """
     if not policy.prove_first:
         return Outlook(frozenset(), None, ())
-    waiting = awaiting_proof(points, policy, around)
-    soon = now + (now - policy.prove_ahead.before(now, dt.UTC))
-    expiring = [
-        point for point in waiting if point.delete_at is not None and point.delete_at <= soon and not point.legal_holds
-    ]
+    waiting = awaiting_proof(points, policy, around, now)
+    soon = _soon(policy, now)
+    expiring = [point for point in waiting if _ends(point, soon) and not point.legal_holds]
     lost = {point.arn for point in expiring} | {point.arn for point in waiting if point.arn in doomed}
-    if not lost:
-        return Outlook(frozenset(), None, ())
+    leaving = [
+        point
+        for point in _proofs(_usable(points), policy, around)[:1]
+        if _ends(point, soon) and not point.legal_holds and point.arn not in doomed
+    ]
+    pressing = lost | {point.arn for point in leaving}
     drill = None
-    if not any(point.arn in around.in_use for point in waiting):
+    if pressing and waiting and not any(point.arn in around.in_use for point in waiting):
         # Where a restore of one of them runs, its verdict comes first.
-        by = min((point.delete_at for point in expiring if point.delete_at is not None), default=None)
-        drill = DrillOrder(waiting[0], by, tuple(point.arn for point in waiting if point.arn in lost))
+        by = min((point.delete_at for point in (*leaving, *expiring) if point.delete_at is not None), default=None)
+        drill = DrillOrder(waiting[0], by, tuple(point.arn for point in points if point.arn in pressing))
     until = soon + (soon - now)
-    return Outlook(frozenset(lost), drill, tuple(_rescue(point, until, around) for point in expiring))
+    rescues = [_rescue(point, until, around, proven=True) for point in leaving]
+    rescues += [_rescue(point, until, around) for point in expiring]
+    return Outlook(frozenset(lost), drill, tuple(rescues))
+
+
+def needed_holds(
+    points: Sequence[RecoveryPoint], policy: KeepPolicy, around: Circumstances, now: dt.datetime
+) -> set[str]:
+    """Return our holds that still keep something of one table: points that await proof, and its newest proof."""
+    if not policy.prove_first or not any(point.arn in around.our_holds for point in points):
+        return set()
+    soon = _soon(policy, now)
+    standing = _standing(_proofs(_usable(points), policy, around), soon)
+    kept = [*awaiting_proof(points, policy, around, now)]
+    kept += [standing] if standing is not None and _ends(standing, soon) else []
+    return {around.our_holds[point.arn] for point in kept if point.arn in around.our_holds}
 
 
 def lifecycle_until(point: RecoveryPoint, until: dt.datetime, vault: Vault) -> Mapping[str, int] | None:
@@ -215,17 +236,32 @@ def lifecycle_until(point: RecoveryPoint, until: dt.datetime, vault: Vault) -> M
     return {"MoveToColdStorageAfterDays": cold, "DeleteAfterDays": days} if cold else {"DeleteAfterDays": days}
 
 
-def _rescue(point: RecoveryPoint, until: dt.datetime, around: Circumstances) -> Rescue:
+def _rescue(point: RecoveryPoint, until: dt.datetime, around: Circumstances, *, proven: bool = False) -> Rescue:
     lost_at = point.delete_at or until
     lifecycle = lifecycle_until(point, until, around.vault_of(point)) if around.may_extend else None
     when = lost_at.astimezone(dt.UTC).isoformat(timespec="minutes")
+    head = f"AWS deletes it on {when}, {'the newest that is proven' if proven else 'unproven'}"
     if lifecycle is not None:
-        text = f"AWS deletes it on {when}, unproven: keep it for {lifecycle['DeleteAfterDays']} days."
-        return Rescue(point, "extend", lost_at, text, lifecycle)
+        return Rescue(point, "extend", lost_at, f"{head}: keep it for {lifecycle['DeleteAfterDays']} days.", lifecycle)
     if around.may_hold:
-        return Rescue(point, "hold", lost_at, f"AWS deletes it on {when}, unproven: hold it until the verdict.")
-    text = f"AWS deletes it on {when}, unproven, and nothing may be done about it: prove it, or copy it, before."
-    return Rescue(point, "alarm", lost_at, text)
+        return Rescue(
+            point, "hold", lost_at, f"{head}: hold it until {'a newer one is proven' if proven else 'the verdict'}."
+        )
+    remedy = "prove a newer one, or copy it, before" if proven else "prove it, or copy it, before"
+    return Rescue(point, "alarm", lost_at, f"{head}, and nothing may be done about it: {remedy}.")
+
+
+def _usable(points: Sequence[RecoveryPoint]) -> list[RecoveryPoint]:
+    return [point for point in points if point.status in USABLE_STATUSES]
+
+
+def _soon(policy: KeepPolicy, now: dt.datetime) -> dt.datetime:
+    """Return the end of the time in which what AWS deletes counts as about to be lost."""
+    return now + (now - policy.prove_ahead.before(now, dt.UTC))
+
+
+def _ends(point: RecoveryPoint, soon: dt.datetime) -> bool:
+    return point.delete_at is not None and point.delete_at <= soon
 
 
 def _proven(point: RecoveryPoint, policy: KeepPolicy, around: Circumstances, results: Collection[Result]) -> bool:
@@ -233,10 +269,15 @@ def _proven(point: RecoveryPoint, policy: KeepPolicy, around: Circumstances, res
     return proof is not None and proof.result in results and proof.depth.rank >= policy.min_depth.rank
 
 
-def _newest_proof(points: Sequence[RecoveryPoint], policy: KeepPolicy, around: Circumstances) -> dt.datetime | None:
-    """Return when the newest proven point was made; a drifting one counts where none is proven."""
+def _proofs(points: Sequence[RecoveryPoint], policy: KeepPolicy, around: Circumstances) -> list[RecoveryPoint]:
+    """Return the proven points, newest first; drifting ones where none is proven."""
     for result in PROOFS:
-        for point in points:
-            if _proven(point, policy, around, (result,)):
-                return point.created_at
-    return None
+        found = [point for point in points if _proven(point, policy, around, (result,))]
+        if found:
+            return found
+    return []
+
+
+def _standing(proofs: Sequence[RecoveryPoint], soon: dt.datetime) -> RecoveryPoint | None:
+    """Return the newest proven point that is there to stay."""
+    return next((point for point in proofs if point.legal_holds or not _ends(point, soon)), None)

@@ -82,7 +82,7 @@ def judge(
     wrong = [*planned["wrong"], *(f"{arn} is still there: {reason}" for arn, reason in left.items())]
     for step in protected or []:
         if step["lost_at"] is not None:
-            wrong.append(f"{step['subject']} is lost on {step['lost_at']}, unproven: {step['detail']}")
+            wrong.append(f"{step['subject']} is lost on {step['lost_at']}, with nothing newer proven: {step['detail']}")
         elif step["outcome"] == "refused":
             wrong.append(f"{step['subject']}: {step['detail']}")
     ended_badly: dict[str, Any] = {"request_drills": drills, "protect_points": protected}

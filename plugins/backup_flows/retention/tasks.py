@@ -179,7 +179,7 @@ def request_drills(planned: dict[str, Any]) -> list[str]:
                 "recovery_point_arn": order["arn"],
                 "table": order["table_name"],
                 "vault": order["vault_name"],
-                "reason": f"{len(order['waiting'])} recovery points wait for its verdict, unproven.",
+                "reason": f"{len(order['waiting'])} recovery points wait for its verdict.",
                 "lost_at": order["by"],
             },
         )
@@ -213,8 +213,10 @@ def protect_points(planned: dict[str, Any]) -> list[dict[str, Any]]:
     )
     lost = [step for step in done if step.lost_at is not None]
     if lost:
-        text = "\n".join(f"{step.subject} is lost on {step.lost_at}, unproven: {step.detail}" for step in lost)
-        notify(f"{len(lost)} recovery points are about to be lost unproven", text)
+        text = "\n".join(
+            f"{step.subject} is lost on {step.lost_at}, with nothing newer proven: {step.detail}" for step in lost
+        )
+        notify(f"{len(lost)} recovery points are about to be lost, with nothing newer proven", text)
     return [step.to_dict() for step in done]
 
 

@@ -139,7 +139,15 @@ class TestLifecycle:
 
     @pytest.mark.parametrize(
         ("verdicts", "released"),
-        [({}, ()), ({"33": PROVEN}, ("h",)), ({"33": FAILED}, ("h",)), ({"1": PROVEN}, ("h",)), ({"40": PROVEN}, ())],
+        [
+            ({}, ()),
+            ({"33": FAILED}, ("h",)),
+            ({"1": PROVEN}, ("h",)),
+            ({"40": PROVEN}, ()),
+            # The only proof there is would be lost.
+            ({"33": PROVEN}, ()),
+            ({"33": PROVEN, "1": PROVEN}, ("h",)),
+        ],
     )
     def test_our_hold_is_released_after_the_verdict(
         self, verdicts: dict[str, Proof], released: tuple[str, ...]
@@ -149,10 +157,54 @@ class TestLifecycle:
 
     def test_a_hold_on_points_of_two_tables_stays_while_one_needs_it(self) -> None:
         points = [point(1), point(33, 1, legal_holds=("h",)), point(34, 1, legal_holds=("h",), table_name="stock")]
+        points.append(point(2, table_name="stock"))
         holds = {"33": "h", "34": "h"}
         assert planned(points, verdicts={"1": PROVEN}, our_holds=holds).releases == ()
-        assert planned(points, verdicts={"1": PROVEN, "34": PROVEN}, our_holds=holds).releases == ("h",)
+        assert planned(points, verdicts={"1": PROVEN, "2": PROVEN}, our_holds=holds).releases == ("h",)
         assert planned(points, replace(POLICY, prove_first=False), our_holds=holds).releases == ("h",)
+
+    def test_the_newest_proven_one_is_kept_and_stands_for_nothing_before_a_newer_one_is_proven(self) -> None:
+        points = [point(1), point(33, 1), point(40)]
+        policy = replace(POLICY, last=1)
+        made = planned(points, policy, verdicts={"33": PROVEN})
+        assert (arns(made.delete), arns(made.rescues), arns(made.drills)) == ([], ["33"], ["1"])
+        assert (made.drills[0].by, made.drills[0].waiting) == (NOW + dt.timedelta(days=1), ("33", "40"))
+        assert made.rescues[0].action == "extend"
+        assert "the newest that is proven" in made.rescues[0].text
+
+        moved = [points[0], replace(points[1], delete_at=NOW + dt.timedelta(days=6)), points[2]]
+        after = planned(moved, policy, verdicts={"33": PROVEN})
+        assert (arns(after.delete), after.rescues, after.drills) == (["40"], (), ())
+        newer = planned(points, policy, verdicts={"33": PROVEN, "1": PROVEN})
+        assert (arns(newer.delete), newer.rescues, newer.drills) == (["33", "40"], (), ())
+
+    def test_an_older_proof_that_lasts_still_stands_for_what_is_older(self) -> None:
+        points = [point(1), point(33, 1), point(34), point(40), point(41)]
+        verdicts = {"33": PROVEN, "40": PROVEN}
+        made = planned(points, replace(POLICY, last=1, keep_proven=2), verdicts=verdicts)
+        assert (arns(made.delete), arns(made.rescues), made.drills[0].waiting) == (["41"], ["33"], ("33", "34"))
+
+    @pytest.mark.parametrize(
+        ("around", "action", "remedy"),
+        [
+            ({"may_extend": False}, "hold", "until a newer one is proven"),
+            ({"may_extend": False, "may_hold": False}, "alarm", "prove a newer one"),
+        ],
+    )
+    def test_the_newest_proven_one_is_kept_by_what_is_allowed(
+        self, around: dict[str, Any], action: str, remedy: str
+    ) -> None:
+        (rescue,) = planned([point(33, 1)], verdicts={"33": PROVEN}, **around).rescues
+        assert rescue.action == action
+        assert remedy in rescue.text
+
+    def test_a_proven_one_that_somebody_holds_stays_and_stands(self) -> None:
+        points = [point(1), point(33, 1, legal_holds=("audit",)), point(40)]
+        made = planned(points, replace(POLICY, last=1), verdicts={"33": PROVEN})
+        assert (arns(made.delete), made.rescues, made.drills) == (["40"], (), ())
+
+    def test_where_nothing_has_to_be_proven_first_its_lifecycle_is_left_alone(self) -> None:
+        assert planned([point(33, 1)], replace(POLICY, prove_first=False), verdicts={"33": PROVEN}).rescues == ()
 
     @pytest.mark.parametrize(
         ("cold", "vault", "wanted"),

@@ -115,6 +115,21 @@ class TestRescue:
         shop.flow.wait(3 * DAY)
         assert shop.there() == {expiring}
 
+    def test_the_newest_proven_one_is_not_taken_by_its_lifecycle_while_older_ones_went_on_its_strength(self, shop):
+        shop.policy(*RULES)
+        old = shop.back_up()
+        shop.flow.wait(10 * DAY)
+        proven = shop.back_up(Lifecycle={"DeleteAfterDays": 40})
+        shop.judge(proven, Result.PROVEN)
+        shop.flow.wait(30 * DAY)
+        newest = shop.back_up()
+        shop.flow.wait(8 * DAY)
+        receipt = shop.run()
+        assert (receipt["deleted"], receipt["drills"], receipt["wrong"]) == ([], [newest], [])
+        assert [(step["subject"], step["outcome"]) for step in receipt["protected"]] == [(proven, "extended")]
+        shop.flow.wait(3 * DAY)
+        assert shop.there() == {old, proven, newest}
+
     def test_both_numbers_are_sent_where_it_goes_to_cold_storage(self, shop):
         shop.policy(*RULES)
         point = shop.back_up(Lifecycle={"MoveToColdStorageAfterDays": 5, "DeleteAfterDays": 95})
@@ -135,8 +150,11 @@ class TestRescue:
         again = shop.run(run={"run_id": "manual__2"})
         assert (again["protected"], len(holds(shop))) == ([], 1)
 
+        # Proven, it is the last proof there is, so that it stays until there is a newer one.
         shop.judge(expiring, Result.PROVEN)
-        done = shop.run(run={"run_id": "manual__3"})["protected"]
+        assert shop.run(run={"run_id": "manual__3"})["protected"] == []
+        shop.judge(shop.back_up(), Result.PROVEN)
+        done = shop.run(run={"run_id": "manual__4"})["protected"]
         assert [step["outcome"] for step in done] == ["released"]
         shop.flow.wait(60)
         assert holds(shop) == []

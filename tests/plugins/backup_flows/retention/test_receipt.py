@@ -73,7 +73,12 @@ def test_what_is_still_there_refused_or_lost_is_wrong():
         {"subject": "c", "outcome": "held", "detail": "", "lost_at": None},
     ]
     _, wrong = judged({"wrong": ["alarm"]}, left={"a": "locked"}, protected=protected)
-    assert wrong == ["alarm", "a is still there: locked", "b is lost on 2026-11-30, unproven: no", "hold: not yours"]
+    assert wrong == [
+        "alarm",
+        "a is still there: locked",
+        "b is lost on 2026-11-30, with nothing newer proven: no",
+        "hold: not yours",
+    ]
 
 
 def test_the_error_names_everything_and_can_be_pickled():
