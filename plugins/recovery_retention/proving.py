@@ -79,7 +79,7 @@ class DrillOrder:
     """A recovery point to hand to a drill.
 
     Attributes:
-        by: when the first of those that wait for it is lost to AWS's lifecycle; None: none is.
+        by: when the first of those that wait for it is lost to AWS's lifecycle, but for a hold of ours; None: none is.
         waiting: ARNs of the points that are about to be lost and stay until the verdict: unproven, or the newest proof.
     """
 
@@ -156,13 +156,13 @@ def awaiting_proof(
 ) -> tuple[RecoveryPoint, ...]:
     """Return the points of one table, newest first, that can still be proven and that no newer proof replaces.
 
-    A proven point that AWS is about to delete replaces none: it would be gone, and so would they.
+    A proven point that AWS is about to delete replaces none: it would be gone, and so would they. One that a hold of
+    ours keeps beyond its expiry, so that it is EXPIRED, waits too: it was held for a verdict.
     """
-    usable = _usable(points)
-    standing = _standing(_proofs(usable, policy, around), _soon(policy, now))
+    standing = _standing(_proofs(_usable(points), policy, around), _soon(policy, now))
     return tuple(
         point
-        for point in usable
+        for point in _usable(points, held=around.our_holds)
         if (standing is None or point.created_at > standing.created_at)
         and why_bad(point, policy, around) is None
         and not _proven(point, policy, around, PROOFS)
@@ -189,22 +189,24 @@ def look_out(
         return Outlook(frozenset(), None, ())
     waiting = awaiting_proof(points, policy, around, now)
     soon = _soon(policy, now)
-    expiring = [point for point in waiting if _ends(point, soon) and not point.legal_holds]
+    expiring = [point for point in waiting if _ends(point, soon) and not _held_by_others(point, around)]
     lost = {point.arn for point in expiring} | {point.arn for point in waiting if point.arn in doomed}
     leaving = [
         point
-        for point in _proofs(_usable(points), policy, around)[:1]
-        if _ends(point, soon) and not point.legal_holds and point.arn not in doomed
+        for point in _proofs(_usable(points, held=around.our_holds), policy, around)[:1]
+        if _ends(point, soon) and not _held_by_others(point, around) and point.arn not in doomed
     ]
     pressing = lost | {point.arn for point in leaving}
     drill = None
-    if pressing and waiting and not any(point.arn in around.in_use for point in waiting):
+    candidates = _usable(waiting)
+    if pressing and candidates and not any(point.arn in around.in_use for point in waiting):
         # Where a restore of one of them runs, its verdict comes first.
         by = min((point.delete_at for point in (*leaving, *expiring) if point.delete_at is not None), default=None)
-        drill = DrillOrder(waiting[0], by, tuple(point.arn for point in points if point.arn in pressing))
+        drill = DrillOrder(candidates[0], by, tuple(point.arn for point in points if point.arn in pressing))
     until = soon + (soon - now)
-    rescues = [_rescue(point, until, around, proven=True) for point in leaving]
-    rescues += [_rescue(point, until, around) for point in expiring]
+    # What a hold of ours keeps needs no other rescue; it needs its drill, however often one came to nothing.
+    rescues = [_rescue(point, until, around, proven=True) for point in leaving if not point.legal_holds]
+    rescues += [_rescue(point, until, around) for point in expiring if not point.legal_holds]
     return Outlook(frozenset(lost), drill, tuple(rescues))
 
 
@@ -215,7 +217,7 @@ def needed_holds(
     if not policy.prove_first or not any(point.arn in around.our_holds for point in points):
         return set()
     soon = _soon(policy, now)
-    standing = _standing(_proofs(_usable(points), policy, around), soon)
+    standing = _standing(_proofs(_usable(points, held=around.our_holds), policy, around), soon)
     kept = [*awaiting_proof(points, policy, around, now)]
     kept += [standing] if standing is not None and _ends(standing, soon) else []
     return {around.our_holds[point.arn] for point in kept if point.arn in around.our_holds}
@@ -251,8 +253,17 @@ def _rescue(point: RecoveryPoint, until: dt.datetime, around: Circumstances, *, 
     return Rescue(point, "alarm", lost_at, f"{head}, and nothing may be done about it: {remedy}.")
 
 
-def _usable(points: Sequence[RecoveryPoint]) -> list[RecoveryPoint]:
-    return [point for point in points if point.status in USABLE_STATUSES]
+def _usable(points: Sequence[RecoveryPoint], *, held: Collection[str] = ()) -> list[RecoveryPoint]:
+    """Return what can be restored, and of what is EXPIRED that which is `held`."""
+    return [
+        point
+        for point in points
+        if point.status in USABLE_STATUSES or (point.status == "EXPIRED" and point.arn in held)
+    ]
+
+
+def _held_by_others(point: RecoveryPoint, around: Circumstances) -> bool:
+    return any(hold != around.our_holds.get(point.arn) for hold in point.legal_holds)
 
 
 def _soon(policy: KeepPolicy, now: dt.datetime) -> dt.datetime:

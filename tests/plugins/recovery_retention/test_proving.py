@@ -134,8 +134,44 @@ class TestLifecycle:
         assert rescue.action == action
         assert "2026-12-01T12:00+00:00" in rescue.text
 
-    def test_what_a_hold_keeps_needs_no_rescue(self) -> None:
-        assert planned([point(1), point(33, 1, legal_holds=("ours",))]).rescues == ()
+    def test_what_somebody_else_holds_needs_neither_rescue_nor_drill(self) -> None:
+        made = planned([point(1), point(33, 1, legal_holds=("audit",))])
+        assert (made.rescues, made.drills) == ((), ())
+        both = planned([point(1), point(33, 1, legal_holds=("ours", "audit"))], our_holds={"33": "ours"})
+        assert (both.rescues, both.drills, both.releases) == ((), (), ())
+
+    @pytest.mark.parametrize("expires_in", [1, -9])
+    def test_what_we_hold_needs_no_rescue_and_is_drilled_until_there_is_a_verdict(self, expires_in: float) -> None:
+        points = [point(33, expires_in, legal_holds=("h",))]
+        made = planned(points, our_holds={"33": "h"}, attempts={"33": 2})
+        assert (made.rescues, made.releases, arns(made.drills)) == ((), (), ["33"])
+        bad = planned(points, our_holds={"33": "h"}, attempts={"33": 3})
+        assert (bad.drills, bad.releases) == ((), ("h",))
+
+    def test_the_newest_proven_one_under_our_hold_asks_for_a_drill_of_a_newer_one(self) -> None:
+        points = [point(1), point(33, -1, legal_holds=("h",))]
+        made = planned(points, verdicts={"33": PROVEN}, our_holds={"33": "h"})
+        assert (made.rescues, made.releases, arns(made.drills)) == ((), (), ["1"])
+
+    @pytest.mark.parametrize(
+        ("around", "released"),
+        [
+            ({}, ()),
+            ({"verdicts": {"33": PROVEN}}, ()),
+            ({"verdicts": {"33": FAILED}}, ("h",)),
+            ({"attempts": {"33": 3}}, ("h",)),
+            ({"verdicts": {"1": PROVEN}}, ("h",)),
+            ({"verdicts": {"33": PROVEN, "1": PROVEN}}, ("h",)),
+        ],
+    )
+    def test_one_that_our_hold_kept_beyond_its_expiry_keeps_it_until_there_is_a_verdict(
+        self, around: dict[str, Any], released: tuple[str, ...]
+    ) -> None:
+        points = [point(1), point(33, -2, status="EXPIRED", legal_holds=("h",))]
+        made = planned(points, our_holds={"33": "h"}, **around)
+        # AWS restores no EXPIRED one: the drill is of one that it does.
+        assert (made.releases, arns(made.drills)) == (released, ["1"] if not released else [])
+        assert made.delete == ()
 
     @pytest.mark.parametrize(
         ("verdicts", "released"),

@@ -147,8 +147,9 @@ class TestRescue:
         shop.flow.wait(5 * DAY)
         assert shop.there() == {expiring}
 
+        # Its drill came to nothing, so another one is asked for, at every run.
         again = shop.run(run={"run_id": "manual__2"})
-        assert (again["protected"], len(holds(shop))) == ([], 1)
+        assert (again["protected"], len(holds(shop)), again["drills"]) == ([], 1, [expiring])
 
         # Proven, it is the last proof there is, so that it stays until there is a newer one.
         shop.judge(expiring, Result.PROVEN)
