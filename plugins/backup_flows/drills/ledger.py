@@ -16,7 +16,7 @@ from typing import Any
 from backup_flows.as_of import run_key
 from backup_flows.evidence import is_decided, read_verdict
 from backup_flows.keys import drill_choice_key, drill_verdict_key
-from backup_flows.store import get_json, put_once
+from backup_flows.store import get_json, put_json, put_once
 from restore_proof.verdict import Verdict
 
 
@@ -80,12 +80,25 @@ def standing_choice(s3: Any, bucket: str, *, as_of: str, key: str) -> list[dict[
     return list(document["chosen"]) if document is not None else None
 
 
-def keep_choice(s3: Any, bucket: str, *, as_of: str, key: str, chosen: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def keep_choice(
+    s3: Any, bucket: str, *, as_of: str, key: str, run: tuple[str, str], chosen: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """Put on record what a run chose; the first choice stands, whatever the vaults hold at a later attempt.
 
+    From then on, and until the run is over, retention lets the recovery points be: they may wait long for a restore.
+
+    :param run: its dag_id and run_id.
     :return: the choice that stands.
     """
-    body = json.dumps({"chosen": chosen}, indent=2, sort_keys=True).encode()
+    document = {"dag_id": run[0], "run_id": run[1], "chosen": chosen}
+    body = json.dumps(document, indent=2, sort_keys=True).encode()
     if put_once(s3, bucket, drill_choice_key(as_of, key), body, content_type="application/json"):
         return chosen
     return standing_choice(s3, bucket, as_of=as_of, key=key) or chosen
+
+
+def renew_choice(s3: Any, bucket: str, *, as_of: str, key: str) -> None:
+    """Let the record of a choice that stands be new: what looks for drills that are not over reads no old ones."""
+    document = get_json(s3, bucket, drill_choice_key(as_of, key))
+    if document is not None:
+        put_json(s3, bucket, drill_choice_key(as_of, key), document)

@@ -25,6 +25,7 @@ from backup_flows.drills.ledger import (
     drill_name,
     intended_run,
     keep_choice,
+    renew_choice,
     standing_choice,
     standing_of,
     verdict_of,
@@ -187,12 +188,14 @@ def choose_once(
     orders = standing_choice(around.s3, bucket, as_of=moment.as_of, key=key)
     if orders is not None:
         log.info("What this run chose before stands")
+        renew_choice(around.s3, bucket, as_of=moment.as_of, key=key)
     else:
         orders = look(around, moment)
         if len(orders) > limit:
             log.warning("%s drills are left to later runs (max_drills is %s)", len(orders) - limit, limit)
         if orders:
-            orders = keep_choice(around.s3, bucket, as_of=moment.as_of, key=key, chosen=orders[:limit])
+            run = (dag_run.dag_id, dag_run.run_id)
+            orders = keep_choice(around.s3, bucket, as_of=moment.as_of, key=key, run=run, chosen=orders[:limit])
     for order in orders:
         chosen = order["chosen"]
         log.info(

@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 
 RESTORING: Final = ("PENDING", "RUNNING")
 DRILL_LIMIT: Final = dt.timedelta(days=7)
-"""Records of restores that are older, and whose table is not there, need no look: that drill is over."""
+"""Records of restores that are older, and whose table is not there, need no look: that drill is over. Nor do records of
+choices that are so much older than the newest."""
 CUT_SHORT: Final = (ClientError, BotoCoreError, AwsBackupError)
 PURPOSE_TAG: Final = "purpose"
 HOLD_PURPOSE: Final = "prove-before-loss"
@@ -270,13 +271,15 @@ def drills_in_progress(
     *,
     arn: str | None = None,
 ) -> set[str]:
-    """Return the ARNs of the points that runs are about to restore, or prove, by the records of restores.
+    """Return the ARNs of the points that runs are about to restore, or prove.
+
+    By the records of what drills chose, and of restores; a chosen point may wait long before its restore is planned.
 
     Args:
         is_active: tells of a run (dag_id, run_id) whether it is queued or running.
         arn: look for this point only.
     """
-    used = set()
+    used = _chosen_by_drills(s3, bucket, is_active, arn=arn)
     there = {
         restore_record_key(name)
         for page in dynamodb.get_paginator("list_tables").paginate()
@@ -294,6 +297,22 @@ def drills_in_progress(
             if is_active(record["dag_id"], record["run_id"]):
                 used.add(point)
     return used
+
+
+def _chosen_by_drills(s3: Any, bucket: str, is_active: Callable[[str, str], bool], *, arn: str | None) -> set[str]:
+    used: set[str] = set()
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="drills/")
+    entries = [entry for page in pages for entry in page.get("Contents", [])]
+    newest = max((entry["LastModified"] for entry in entries), default=None)
+    for entry in entries:
+        # By the clock of S3 alone, which need not be that of AWS Backup.
+        if newest is not None and newest - entry["LastModified"] > DRILL_LIMIT:
+            continue
+        record = get_json(s3, bucket, entry["Key"]) or {}
+        chosen = {order["chosen"]["recovery_point_arn"] for order in record.get("chosen", ())}
+        if (arn is None or arn in chosen) and "run_id" in record and is_active(record["dag_id"], record["run_id"]):
+            used |= chosen
+    return used if arn is None else used & {arn}
 
 
 def _verdicts(at: Surroundings, judged: Sequence[RecoveryPoint], moment: dt.datetime) -> Iterator[tuple[str, Proof]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 import pytest
 from airflow.sdk.execution_time.context import OutletEventAccessors, set_current_context
 from moto.backup.models import backup_backends
+from moto.s3.models import s3_backends
 
 from aws_backup.hooks.backup import BackupHook
 from backup_flows import restores
-from backup_flows.keys import drill_verdict_key, verdict_key
+from backup_flows.as_of import run_key
+from backup_flows.drills.ledger import keep_choice
+from backup_flows.keys import drill_choice_key, drill_verdict_key, verdict_key
 from backup_flows.retention import deletion, tasks
 from backup_flows.retention.tasks import (
     ask_or_go,
@@ -111,6 +115,16 @@ class Shop:
         keys += [drill_verdict_key("orders", arn, "2026-11-01", drill)] if drill else []
         for key in keys:
             self.flow.s3.put_object(Bucket=self.flow.bucket, Key=key, Body=verdict.to_json())
+
+    def choose(self, arn: str, run_id: str = "manual__1", *, days_ago: float = 0) -> None:
+        """Let a run of ``restore_drill`` have chosen a point, and nothing more."""
+        key = run_key("restore_drill", run_id)
+        keep_choice(
+            self.flow.s3, self.flow.bucket, as_of="2026-11-01", key=key, run=("restore_drill", run_id),
+            chosen=[{"table": "orders", "chosen": {"recovery_point_arn": arn}}],
+        )  # fmt: skip
+        record = s3_backends["123456789012"]["aws"].get_object(self.flow.bucket, drill_choice_key("2026-11-01", key))
+        record.last_modified -= dt.timedelta(days=days_ago)
 
     def start_restore(self, arn: str, context: dict[str, Any] | None = None) -> str:
         """Start to restore a point as the DAGs do; return the table's name."""

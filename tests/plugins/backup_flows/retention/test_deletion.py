@@ -69,6 +69,14 @@ def test_one_whose_drill_is_not_over_may_not(shop, guard):
     assert "drill" in str(guard(shop.arns[0]))
 
 
+def test_one_that_a_drill_chose_and_does_not_restore_yet_may_not(shop, guard):
+    shop.choose(shop.arns[0])
+    assert guard(shop.arns[0]) is None
+    shop.unfinished.add(("restore_drill", "manual__1"))
+    assert "drill" in str(guard(shop.arns[0]))
+    assert guard(shop.arns[1]) is None
+
+
 @pytest.mark.parametrize("result", [Result.PROVEN, Result.FAILED])
 def test_one_that_got_a_verdict_meanwhile_may_not(shop, guard, result):
     shop.judge(shop.arns[0], result)

@@ -9,6 +9,8 @@ from collections import Counter
 import pytest
 from botocore.exceptions import ClientError
 
+from backup_flows.as_of import run_key
+from backup_flows.drills.ledger import renew_choice
 from backup_flows.retention.inventory import Surroundings, is_managed, take_inventory
 from backup_flows.retention.tag_book import GOOD_FOR, TagBook
 from local_aws import control
@@ -71,6 +73,26 @@ def test_it_sees_points_verdicts_attempts_restores_holds_and_locks(shop, look):
     assert found.around.in_use == {points[1]}
     assert found.around.vaults == {"orders-vault": Vault(locked=True, min_days=7, max_days=70)}
     assert found.complete
+
+
+def test_what_a_drill_chose_is_in_use_until_its_run_is_over(shop, look):
+    point = shop.back_up()
+    shop.back_up()
+    shop.choose(point)
+    assert look().around.in_use == set()
+    shop.unfinished.add(("restore_drill", "manual__1"))
+    assert look().around.in_use == {point}
+
+
+def test_an_old_choice_is_not_read_and_one_that_a_cleared_run_goes_by_is_new_again(shop, look):
+    point, other = shop.back_up(), shop.back_up()
+    shop.unfinished |= {("restore_drill", "manual__1"), ("restore_drill", "manual__2")}
+    shop.choose(point, "manual__1", days_ago=8)
+    assert look().around.in_use == {point}
+    shop.choose(other, "manual__2")
+    assert look().around.in_use == {other}
+    renew_choice(shop.flow.s3, shop.flow.bucket, as_of="2026-11-01", key=run_key("restore_drill", "manual__1"))
+    assert look().around.in_use == {point, other}
 
 
 def test_a_plain_one_is_ours_by_its_record(shop, look):
