@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 APPROVE: Final = "Approve"
 NOT_ASKED: Final = "nobody was asked"
+UNANSWERED: Final = "unanswered: the task approve did not end well"
 
 
 class RetentionIncompleteError(RuntimeError):
@@ -24,13 +25,13 @@ def answer_text(answer: Mapping[str, Any] | None, *, asked: bool) -> str:
     """Say how a person answered.
 
     Args:
-        answer: what the approval's task returned; None: nothing.
+        answer: what the approval's task returned; None: nothing, it failed (one in time or not, an answer is one).
         asked: whether somebody was asked.
     """
     if not asked:
         return NOT_ASKED
     if answer is None:
-        return "refused: no answer"
+        return UNANSWERED
     user = (answer.get("responded_by_user") or {}).get("name")
     word = "agreed" if list(answer["chosen_options"]) == [APPROVE] else "refused"
     return f"{word}: by {user}" if user else f"{word}: no answer in time"
@@ -42,6 +43,7 @@ def judge(
     gone: Sequence[str],
     left: Mapping[str, str],
     planned_deletions: Sequence[str],
+    wanted: Collection[str],
     drills: Sequence[str] | None,
     protected: Sequence[Mapping[str, Any]] | None,
     tables: Mapping[str, Any] | None,
@@ -52,9 +54,10 @@ def judge(
 
     Args:
         planned: what the planning task returned.
-        gone: the ARNs of the points that are deleted, by any try of the run.
-        left: those that were to go and are there, each with the reason.
+        gone: the ARNs of the points that are no longer there, of those that any try of the run, or its plan, names.
+        left: those of them that are there, each with the reason.
         planned_deletions: the ARNs that the plan wanted to delete in this run.
+        wanted: the ARNs that any try of the run put on record before it deleted.
         drills: the points for which a drill was asked; None: that task did not end well. So with the next three.
         protected: what became of rescues, releases and lifecycles.
         tables: what became of restored tables.
@@ -64,11 +67,14 @@ def judge(
     applies = planned["mode"]["applies"]
     asked = applies and bool(planned["approval"] or planned["mode"]["raised"])
     answered = answer_text(answer, asked=asked)
-    refused = answered.startswith("refused")
+    refused = answered.startswith(("refused", "unanswered"))
+    # What an earlier try wanted, and the plan wants no more, is told where it is gone; that it is there is right.
+    due = set(planned_deletions) & (set(planned_deletions) if applies and not refused else set(wanted))
+    left = {arn: reason for arn, reason in left.items() if arn in due}
     result = {
         "mode": "apply" if applies else "preview",
         "answer": answered,
-        "deleted": list(gone),
+        "deleted": [arn for arn in gone if arn in wanted],
         "still_there": dict(left),
         "would_delete": [] if applies and not refused else list(planned_deletions),
         "drills": list(drills or []),
@@ -85,6 +91,9 @@ def judge(
             wrong.append(f"{step['subject']} is lost on {step['lost_at']}, with nothing newer proven: {step['detail']}")
         elif step["outcome"] == "refused":
             wrong.append(f"{step['subject']}: {step['detail']}")
+    wrong += (
+        ["the task approve did not end well, so nothing was deleted: see its log"] if answered == UNANSWERED else []
+    )
     ended_badly: dict[str, Any] = {"request_drills": drills, "protect_points": protected}
     if not refused:
         ended_badly |= {"sweep_restored_tables": tables, "sweep_files": files}

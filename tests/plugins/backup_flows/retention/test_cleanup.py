@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from backup_flows.retention import tasks
 from backup_flows.retention.store import LAST_KEY, LATEST_KEY
 from local_aws import control
 from restore_proof.verdict import Result
@@ -47,7 +48,6 @@ def test_a_preview_changes_nothing_and_says_what_it_would(shop, configured, aske
         (APPROVED, "agreed: by ann", 1),
         (REJECTED, "refused: by ann", 3),
         (TIMED_OUT, "refused: no answer in time", 3),
-        (None, "refused: no answer", 3),
     ],
 )
 def test_more_deletions_than_allowed_wait_for_a_person(shop, answer, told, left):
@@ -59,6 +59,38 @@ def test_more_deletions_than_allowed_wait_for_a_person(shop, answer, told, left)
     assert receipt["deleted"] == ([] if left == 3 else points[:2])
     assert receipt["would_delete"] == (points[:2] if left == 3 else [])
     assert shop.errors == []
+
+
+def test_an_approval_that_failed_deletes_nothing_and_fails_the_receipt(shop):
+    shop.policy(approve_above=1)
+    points = shop.points()
+    receipt = shop.run(answer=None)
+    assert receipt["answer"] == "unanswered: the task approve did not end well"
+    assert (receipt["deleted"], receipt["would_delete"], len(receipt["wrong"])) == ([], points[:2], 1)
+    assert shop.there() == set(points)
+
+
+def test_deletions_that_were_never_asked_for_fail_the_receipt(shop):
+    points = shop.points()
+    context = shop.context()
+    planned = shop.call(tasks.plan_retention, context)
+    ends = [shop.call(task, context, planned) for task in (tasks.request_drills, tasks.protect_points)]
+    # due_deletions fails for good, and what stands beside it does not.
+    ends += [shop.call(task, context, planned) for task in (tasks.sweep_restored_tables, tasks.sweep_old_files)]
+    with pytest.raises(tasks.RetentionIncompleteError) as error:
+        shop.call(tasks.receipt, context, planned, *ends)
+    assert [problem.partition(" ")[0] for problem in error.value.wrong] == points[:2]
+    assert all("its deletion was not asked for" in problem for problem in error.value.wrong)
+
+
+def test_a_run_that_died_and_whose_plan_now_keeps_a_point_does_not_miss_its_deletion(shop):
+    points = shop.points()
+    shop.run(die_after=1)
+    shop.flow.backup.tag_resource(ResourceArn=points[1], Tags={"keep": "audit"})
+    shop.policy("last: 1", "daily: 0", "weekly: 0", "monthly: 0", "floor: 1", "prove_first: false", "tags: [keep]")
+    receipt = shop.run()
+    assert (receipt["deleted"], receipt["still_there"], receipt["wrong"]) == ([points[0]], {}, [])
+    assert shop.there() == set(points[1:])
 
 
 def test_a_proven_one_goes_only_where_a_person_agrees(shop):

@@ -22,6 +22,7 @@ def judged(planned: dict[str, Any] | None = None, **changes: Any) -> tuple[dict[
         "gone": [],
         "left": {},
         "planned_deletions": ["a"],
+        "wanted": ["a"],
         "drills": [],
         "protected": [],
         "tables": {"dropped": [], "sweep": []},
@@ -36,7 +37,7 @@ def judged(planned: dict[str, Any] | None = None, **changes: Any) -> tuple[dict[
     ("answer", "asked", "text"),
     [
         (None, False, "nobody was asked"),
-        (None, True, "refused: no answer"),
+        (None, True, "unanswered: the task approve did not end well"),
         (REFUSED, True, "refused: by ann"),
         ({"chosen_options": ["Reject"], "responded_by_user": None}, True, "refused: no answer in time"),
         ({"chosen_options": ["Approve"], "responded_by_user": {"name": "ann"}}, True, "agreed: by ann"),
@@ -64,6 +65,26 @@ def test_after_a_refusal_the_sweeps_are_not_missed():
     result, wrong = judged({"approval": ["many"]}, answer=REFUSED, tables=None, files=None)
     assert wrong == []
     assert result["would_delete"] == ["a"]
+
+
+def test_an_approval_that_failed_is_no_refusal():
+    result, (problem,) = judged({"approval": ["many"]}, wanted=[], left={"a": "not asked for"}, tables=None, files=None)
+    assert "approve did not end well" in problem
+    assert (result["would_delete"], result["still_there"]) == (["a"], {})
+
+
+def test_what_was_due_and_never_asked_for_is_still_there():
+    result, (problem,) = judged(wanted=[], left={"a": "not asked for"})
+    assert (result["deleted"], result["still_there"]) == ([], {"a": "not asked for"})
+    assert problem == "a is still there: not asked for"
+    # Somebody else deleted it: nothing is wrong, and it is not ours to tell.
+    result, wrong = judged(wanted=[], gone=["a"])
+    assert (result["deleted"], wrong) == ([], [])
+
+
+def test_what_an_earlier_try_wanted_and_the_plan_does_not_is_told_only_where_it_is_gone():
+    result, wrong = judged(wanted=["a", "b", "c"], gone=["a", "b"], left={"c": "not asked for"})
+    assert (result["deleted"], result["still_there"], wrong) == (["a", "b"], {}, [])
 
 
 def test_what_is_still_there_refused_or_lost_is_wrong():
