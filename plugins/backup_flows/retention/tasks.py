@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import hashlib
+import json
 import logging
 from collections.abc import Callable
 from typing import Any, Final
 
 from airflow.sdk import AssetAlias, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
 
 from aws_backup.hooks.backup import BackupHook
 from backup_flows.as_of import as_of_date, run_as_of, run_key
@@ -44,7 +47,9 @@ DRILL_REQUESTS: Final = AssetAlias(name="drill_requests", group="backup")
 """By which one task tells of many points: each gives an event of `DRILL_REQUEST`."""
 APPROVE_TASK: Final = "approve"
 GO_TASK: Final = "go"
+ASK_TASK: Final = "ask_or_go"
 PLAN_TASK: Final = "plan_retention"
+PLAN_DIGEST: Final = "plan_digest"
 
 
 def aws_now() -> dt.datetime:
@@ -220,16 +225,27 @@ def protect_points(planned: dict[str, Any]) -> list[dict[str, Any]]:
     return [step.to_dict() for step in done]
 
 
-@task.branch(task_id="ask_or_go", **NO_RETRY)
+@task.branch(task_id=ASK_TASK, **NO_RETRY)
 def ask_or_go(planned: dict[str, Any]) -> str:
-    """Ask a person where the plan needs one, or where the form asked for more than the file allows."""
+    """Ask a person where the plan needs one, or where the form asked for more than the file allows.
+
+    XCom ``plan_digest`` says of which plan that was decided.
+    """
+    context = get_current_context()
     if not planned["mode"]["applies"]:
         return GO_TASK
+    context["ti"].xcom_push(key=PLAN_DIGEST, value=plan_digest(planned, run_files(context, planned["bucket"])))
     if planned["approval"] or planned["mode"]["raised"]:
         for reason in planned["approval"]:
             log.info("A person has to agree: %s", reason)
         return APPROVE_TASK
     return GO_TASK
+
+
+def plan_digest(planned: dict[str, Any], files: RunFiles) -> str:
+    """Return what tells one plan of a run from another: its deletions, and why a person has to agree to them."""
+    agreed_to = [files.get("steps.json")["deletions"], planned["mode"], planned["approval"]]
+    return hashlib.sha256(json.dumps(agreed_to, sort_keys=True).encode()).hexdigest()
 
 
 @task(task_id=GO_TASK, trigger_rule="none_failed_min_one_success", **NO_RETRY)
@@ -240,11 +256,19 @@ def go() -> None:
 
 @task(task_id="due_deletions")
 def due_deletions(planned: dict[str, Any]) -> list[dict[str, Any]]:
-    """Put on record what is going to be deleted, and hand it on, one mapped task each; nothing in a preview."""
+    """Put on record what is going to be deleted, and hand it on, one mapped task each; nothing in a preview.
+
+    :raises airflow.sdk.exceptions.AirflowFailException: the plan is not the one that was agreed to.
+    """
     context = get_current_context()
     if not planned["mode"]["applies"]:
         return []
     files = run_files(context, planned["bucket"])
+    if context["ti"].xcom_pull(task_ids=ASK_TASK, key=PLAN_DIGEST) != plan_digest(planned, files):
+        raise AirflowFailException(
+            f"{files.prefix}steps.json is another plan than {ASK_TASK} decided about, and a person may have agreed to: "
+            f"{PLAN_TASK} ran again since. Clear {ASK_TASK} with all tasks after it, so that this plan is asked for."
+        )
     due = [Deletion.from_dict(entry) for entry in files.get("steps.json")["deletions"]]
     # On record before the first one goes: also where this run dies, its receipt and the next inventory know of it.
     files.want({deletion.arn: deletion.to_dict() for deletion in due})

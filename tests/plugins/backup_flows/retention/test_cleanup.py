@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 
 from backup_flows.retention import tasks
 from backup_flows.retention.store import LAST_KEY, LATEST_KEY
@@ -68,6 +69,24 @@ def test_an_approval_that_failed_deletes_nothing_and_fails_the_receipt(shop):
     assert receipt["answer"] == "unanswered: the task approve did not end well"
     assert (receipt["deleted"], receipt["would_delete"], len(receipt["wrong"])) == ([], points[:2], 1)
     assert shop.there() == set(points)
+
+
+def test_another_plan_than_was_agreed_to_is_not_applied(shop):
+    shop.policy(approve_above=1)
+    points = shop.points()
+    context = shop.context()
+    planned = shop.call(tasks.plan_retention, context)
+    assert shop.call(tasks.ask_or_go, context, planned) == "approve"
+    assert len(shop.call(tasks.due_deletions, context, planned)) == 2
+
+    # While it waits for the answer plan_retention alone is cleared, and a third point is due by then.
+    shop.points(1)
+    again = shop.call(tasks.plan_retention, context)
+    with pytest.raises(AirflowFailException, match="Clear ask_or_go with all tasks after it"):
+        shop.call(tasks.due_deletions, context, again)
+    assert set(tasks.files_of(context).get("wanted.json")) == set(points[:2])
+    assert shop.call(tasks.ask_or_go, context, again) == "approve"
+    assert len(shop.call(tasks.due_deletions, context, again)) == 3
 
 
 def test_deletions_that_were_never_asked_for_fail_the_receipt(shop):
