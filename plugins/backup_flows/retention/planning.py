@@ -169,7 +169,7 @@ def make_plan(
         plan=plan,
         due=tuple(_deletion(decision, inventory, policies, relied) for decision in capped),
         left=len(due) - len(capped),
-        approval=replace(plan, delete=tuple(capped)).approval_reasons(settings.approve_above),
+        approval=_approval(plan, tuple(capped), settings.approve_above),
         warnings=tuple(lifecycle_warnings(plan.keep, policies, now, around.vaults)),
         saving=saving(
             (decision.point for decision in capped), now, Prices(warm=settings.warm_price, cold=settings.cold_price)
@@ -179,6 +179,13 @@ def make_plan(
             *(f"{rescue.point.arn}: {rescue.text}" for rescue in plan.rescues if rescue.action == "alarm"),
         ),
     )
+
+
+def _approval(plan: CleanupPlan, capped: tuple[Decision, ...], approve_above: int) -> tuple[str, ...]:
+    # All that would go is counted, not what goes in this run: else small runs would do, unasked, what a large one asks.
+    counted = replace(plan, delete=tuple(replace(decision, approval=None) for decision in plan.delete))
+    mine = replace(plan, delete=capped)
+    return counted.approval_reasons(approve_above) + mine.approval_reasons(len(capped))
 
 
 def _alarms(

@@ -56,9 +56,17 @@ def test_what_goes_is_capped_oldest_first_and_the_rest_is_counted():
     assert len(more.due) == 3
 
 
-def test_only_what_goes_in_this_run_needs_a_person():
+def test_a_person_is_asked_by_all_that_would_go_however_few_go_in_one_run():
+    run = RetentionRun(max_deletions=1, approve_above=2)
+    planned = make_plan(inventory(1, 2, 3, 4), LAST_ONE, NOW, run)
+    assert planned.approval == ("3 recovery points would go, more than 2.",)
+    assert len(planned.due) == 1
+    assert make_plan(inventory(1, 2, 3), LAST_ONE, NOW, run).approval == ()
+
+
+def test_a_proven_one_needs_a_person_in_the_run_that_it_goes_in():
     verdicts = {arn(2): Proof(Result.PROVEN), arn(1): Proof(Result.PROVEN)}
-    run = RetentionRun(max_deletions=2, approve_above=2)
+    run = RetentionRun(max_deletions=2, approve_above=4)
     assert make_plan(inventory(1, 2, 3, 4, 5, verdicts=verdicts), LAST_ONE, NOW, run).approval == ()
     (reason,) = make_plan(inventory(1, 2, 3, verdicts=verdicts), LAST_ONE, NOW, run).approval
     assert reason == f"{arn(2)}: It is PROVEN."
