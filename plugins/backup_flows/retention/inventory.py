@@ -109,10 +109,9 @@ def take_inventory(
         as_of: look at what existed, and was known, at this moment; None: now.
         strict: raise what cuts it short, instead of returning what is there as incomplete.
     """
-    moment = as_of or now
     found = Inventory(TagBook.read(at.s3, at.bucket, _asker(at.hook), now))
     try:
-        _gather(at, found, moment=moment, now=now)
+        _gather(at, found, as_of=as_of, now=now)
         if as_of is None:
             found.tags.write(at.s3, at.bucket, {point.arn for point in found.points})
     except CUT_SHORT as error:
@@ -133,8 +132,8 @@ def _asker(hook: BackupHook) -> Callable[[str], Mapping[str, str]]:
     return ask
 
 
-def _gather(at: Surroundings, found: Inventory, *, moment: dt.datetime, now: dt.datetime) -> None:
-    listed = [answer for vault in at.vaults for answer in list_points(at.hook, vault, moment)]
+def _gather(at: Surroundings, found: Inventory, *, as_of: dt.datetime | None, now: dt.datetime) -> None:
+    listed = [answer for vault in at.vaults for answer in list_points(at.hook, vault, as_of)]
     records = read_records(at.s3, at.bucket)
     holds, ours = read_holds(at.hook)
     own = _made_by_runs(at, [answer for answer in listed if _may_be_own(answer, records)])
@@ -147,7 +146,7 @@ def _gather(at: Surroundings, found: Inventory, *, moment: dt.datetime, now: dt.
     known = {by_key[key].arn: record for key, record in records.items() if key in by_key}
     judged = [point for point in found.points if (record := known.get(point.arn)) is not None and record.judged]
     found.around = Circumstances(
-        verdicts=dict(_verdicts(at, judged, moment)),
+        verdicts=dict(_verdicts(at, judged, as_of or now)),
         attempts={arn: record.attempts for arn, record in known.items() if record.attempts},
         in_use=points_in_use(at.hook) | drills_in_progress(at.s3, at.dynamodb, at.bucket, at.is_active, now),
         vaults={vault: lock for vault in at.vaults if (lock := read_lock(at.hook, vault)) is not None},
@@ -172,11 +171,15 @@ def _made_by_runs(at: Surroundings, answers: Sequence[Mapping[str, Any]]) -> set
         return {answer["RecoveryPointArn"] for answer, own in zip(answers, told, strict=True) if own}
 
 
-def list_points(hook: BackupHook, vault: str, moment: dt.datetime) -> Iterator[dict[str, Any]]:
-    """Yield a vault's recovery points of tables that existed at a moment; none where there is no such vault."""
+def list_points(hook: BackupHook, vault: str, as_of: dt.datetime | None) -> Iterator[dict[str, Any]]:
+    """Yield a vault's recovery points of tables that existed at a moment; none where there is no such vault.
+
+    Args:
+        as_of: the moment; None: all that are there, so that one of the future tells that the clock is behind.
+    """
     try:
         for answer in hook.list_recovery_points(vault, ByResourceType=DYNAMODB):
-            if answer["CreationDate"] <= moment:
+            if as_of is None or answer["CreationDate"] <= as_of:
                 yield {"BackupVaultName": vault, **answer}
     except AirflowNotFoundException:
         log.warning("Backup vault %s does not exist, so there is no recovery point in it", vault)

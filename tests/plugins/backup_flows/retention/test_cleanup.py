@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 
 import pytest
@@ -14,6 +15,7 @@ from restore_proof.verdict import Result
 
 APPROVED = {"chosen_options": ["Approve"], "responded_by_user": {"id": "1", "name": "ann"}}
 REJECTED = {"chosen_options": ["Reject"], "responded_by_user": {"id": "1", "name": "ann"}}
+MINUTE = dt.timedelta(minutes=1)
 TIMED_OUT = {"chosen_options": ["Reject"], "responded_by_user": None}
 
 
@@ -218,6 +220,22 @@ def test_an_inventory_cut_short_by_throttling_deletes_nothing(shop):
     assert LAST_KEY not in shop.flow.keys("retention/")
 
     assert shop.run(run={"run_id": "manual__2"})["deleted"] == points[:2]
+
+
+@pytest.mark.parametrize(("minutes", "alarmed"), [(4, False), (6, True)])
+def test_points_of_the_future_mean_that_the_clock_is_behind_and_nothing_goes(shop, monkeypatch, minutes, alarmed):
+    points = shop.points(age=0)
+    monkeypatch.setattr(tasks, "aws_now", lambda: shop.describe(points[2])["CreationDate"] - minutes * MINUTE)
+    receipt = shop.run()
+    assert any("The clock is behind" in problem for problem in receipt["wrong"]) is alarmed
+    assert receipt["deleted"] == ([] if alarmed else points[:2])
+
+
+def test_a_past_date_is_previewed_without_an_alarm_on_what_came_later(shop):
+    points = shop.points()
+    past = shop.flow.now() - dt.timedelta(days=35)
+    receipt = shop.run(run={"run_type": "backfill", "logical_date": past})
+    assert (receipt["would_delete"], receipt["wrong"]) == (points[:1], [])
 
 
 def test_a_listing_that_lost_most_of_a_vault_deletes_nothing_until_a_person_says_why(shop):
