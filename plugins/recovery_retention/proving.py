@@ -198,7 +198,8 @@ def look_out(
     ]
     pressing = lost | {point.arn for point in leaving}
     drill = None
-    candidates = _usable(waiting)
+    # One that so many drills proved, and none deep enough, is not bad; another one would tell the same once more.
+    candidates = [point for point in _usable(waiting) if around.attempts.get(point.arn, 0) < policy.max_proof_attempts]
     if pressing and candidates and not any(point.arn in around.in_use for point in waiting):
         # Where a restore of one of them runs, its verdict comes first.
         by = min((point.delete_at for point in (*leaving, *expiring) if point.delete_at is not None), default=None)

@@ -71,6 +71,16 @@ class TestOwnDeletions:
         enough = replace(POLICY, min_depth=Depth.SAMPLED)
         assert planned(self.POINTS, enough, verdicts=shallow).drills == ()
 
+    @pytest.mark.parametrize(("attempts", "drilled"), [(2, ["1"]), (3, ["2"])])
+    def test_one_that_no_drill_proves_deep_enough_is_not_drilled_for_ever(
+        self, attempts: int, drilled: list[str]
+    ) -> None:
+        shallow = {"1": Proof(Result.PROVEN, Depth.SAMPLED)}
+        made = planned(self.POINTS, verdicts=shallow, attempts={"1": attempts})
+        assert (made.delete, arns(made.drills)) == ((), drilled)
+        worn = planned(self.POINTS, verdicts=shallow, attempts={"1": 3, "2": 3, "3": 3, "4": 3})
+        assert (worn.drills, "1" in arns(worn.keep)) == ((), True)
+
     def test_a_failed_one_is_bad_and_the_next_ones_turn_comes(self) -> None:
         made = planned([*self.POINTS, point(5)], verdicts={"1": FAILED, "3": FAILED})
         assert arns(made.drills) == ["2"]
