@@ -50,6 +50,7 @@ from backup_flows.repair_work import (
     write_changes,
 )
 from backup_flows.resources import look_up
+from backup_flows.restores import requested_by
 from backup_flows.stack import Resources
 from backup_flows.store import get_bytes, put_json
 from dynamodb_bulk.changes import ChangesHeader
@@ -289,7 +290,7 @@ def receipt(
         "verdict": request.verdict,
         "undone": None if request.undo_prefix is None else f"s3://{request.bucket}/{request.undo_prefix}",
         "run": f"{dag_run.dag_id}/{dag_run.run_id}",
-        "requested_by": getattr(dag_run, "triggering_user_name", None) or str(dag_run.run_type),
+        "requested_by": requested_by(dag_run),
         "approved_by": _approver(asked) if asked else f"confirm={context['params']['confirm']}",
         "ended_at": utcnow().astimezone(dt.UTC).isoformat(),
         "diff": plan["diff"],

@@ -1,4 +1,4 @@
-"""The retention DAG by the rules of a file that says apply: a scheduled run really deletes, and so do ten days.
+"""The retention DAG by the rules of a file that says apply: scheduled and triggered runs delete, a backfill never does.
 
 The local AWS's clock is moved on by weeks; the cleanup goes by AWS's clock, not by Airflow's.
 """
@@ -76,6 +76,17 @@ def finished(stack, run_id):
     return stack.rest.xcom(CLEANUP, run_id, "receipt")
 
 
+def backfill(stack, day):
+    """Backfill one day, and return its run. No scheduled run may stand for it: a backfill leaves such days out."""
+    stack.rest.create_backfill(CLEANUP, f"{day}T00:00:00Z", f"{day}T23:59:59Z", max_active_runs=1)
+
+    def made():
+        return [run["dag_run_id"] for run in stack.rest.runs(CLEANUP) if run["run_type"] == "backfill"]
+
+    (run_id,) = wait_until(made, timeout=RUN_SECONDS, what="the backfill's run")
+    return run_id
+
+
 def test_a_scheduled_run_deletes_and_on_ten_days_what_is_left_is_what_the_rules_say(played, deploy):
     site = deploy(played, STACK, BackupSchedule="cron(0 5 1 1 ? 2099)")
     policy = KeepPolicy(**RULES)
@@ -103,6 +114,14 @@ def test_a_scheduled_run_deletes_and_on_ten_days_what_is_left_is_what_the_rules_
         finished(played, played.rest.trigger(CLEANUP, {"mode": "as configured"}))
         assert set(site.recovery_points()) == wanted(), f"sampled day {day}"
     assert datetime.now(UTC) < every[0].created_at
+
+    # A backfill stands for the past, in which nothing can be deleted, whatever the file says.
+    live(6, 2)
+    before = set(site.recovery_points())
+    assert 0 < len(before - wanted()) <= 8, "nothing is due, or a person would be asked: then this shows nothing"
+    receipt = finished(played, backfill(played, datetime.now(UTC).date() - timedelta(days=3)))
+    assert (receipt["mode"], receipt["deleted"], receipt["answer"]) == ("preview", [], "nobody was asked")
+    assert set(site.recovery_points()) == before
 
     # More than eight wait for a person, who says no: nothing goes.
     live(24, 2)

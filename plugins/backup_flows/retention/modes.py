@@ -33,7 +33,8 @@ class Mode:
         Args:
             configured: ``retention.mode`` of ``protection.yaml``.
             asked: the run's param, one of `MODES`.
-            run_type: as Airflow calls it; a backfilled date is only ever previewed, nothing can be deleted in the past.
+            run_type: the run's own, as a task is handed it: the text of Airflow's enum is not its value, so nothing may
+                make text of it. A backfilled date is only ever previewed, nothing can be deleted in the past.
         """
         if run_type == BACKFILL:
             return cls(applies=False, past=True)

@@ -97,7 +97,7 @@ def plan_retention() -> dict[str, Any]:
     protection = load_protection(project_file(PROTECTION_FILE))
     found = find_protected_tables(functools.cache(client), protection)
     settings = protection.retention
-    mode = Mode.of(settings.mode, params["mode"], str(dag_run.run_type))
+    mode = Mode.of(settings.mode, params["mode"], dag_run.run_type)
     moment = run_as_of(context) if mode.past else None
     remembered = read_last(s3, bucket)
     at = Surroundings(

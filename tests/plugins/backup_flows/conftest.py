@@ -17,6 +17,7 @@ from unittest import mock
 import boto3
 import pytest
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+from airflow.sdk.api.datamodels._generated import DagRunType
 from airflow.sdk.execution_time.context import OutletEventAccessors, set_current_context
 
 from aws_backup.operators.backup import BackupStartBackupJobOperator, BackupStartRestoreJobOperator
@@ -77,6 +78,8 @@ def make_context(*, unfinished_runs: int = 0, run: dict[str, Any] | None = None,
     :param params: params of the run that are not the tests' usual ones.
     """
     dag_run = DagRun(**(run or {}))
+    # What a task gets is no text: str() of it is "DagRunType.BACKFILL".
+    dag_run.run_type = DagRunType(dag_run.run_type)
     ti = mock.Mock(
         spec=[
             "dag_id",

@@ -118,7 +118,7 @@ def test_repaired_and_taken_back(damaged, new_run):
         "listed": [],
         "written_to_since": 0,
     }
-    assert receipt["approved_by"] == "Ada"
+    assert (receipt["requested_by"], receipt["approved_by"]) == ("manual", "Ada")
     assert flow.document("repairs/orders/2026-11-01-{}/receipt.json".format(run.resources["prefix"][-9:-1])) == {
         name: value for name, value in receipt.items() if name != "receipt"
     }

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 
 import pytest
+from airflow.sdk.api.datamodels._generated import DagRun
 from airflow.sdk.exceptions import AirflowFailException
 
 from backup_flows.retention import tasks
@@ -43,6 +44,22 @@ def test_a_preview_changes_nothing_and_says_what_it_would(shop, configured, aske
     assert (receipt["mode"], receipt["would_delete"], receipt["deleted"]) == ("preview", points[:2], [])
     assert shop.there() == set(points)
     assert shop.errors == []
+
+
+def test_a_backfill_as_the_api_server_hands_it_to_a_task_deletes_nothing(shop):
+    points = shop.points()
+    # The task runner's own reading: JSON of the API server, checked by the Task SDK's model.
+    day = (shop.flow.now() - dt.timedelta(days=1)).isoformat()
+    run = {"dag_id": "retention_cleanup", "run_id": "backfill__1", "run_type": "backfill", "state": "running"}
+    run |= dict.fromkeys(("data_interval_start", "data_interval_end", "start_date", "end_date", "partition_key"))
+    run |= {"logical_date": day, "run_after": day, "consumed_asset_events": []}
+    make = shop.new_context
+    shop.new_context = lambda **given: {**make(**given), "dag_run": DagRun.model_validate_json(json.dumps(run))}
+
+    receipt = shop.run()
+    assert (receipt["mode"], receipt["would_delete"], receipt["deleted"]) == ("preview", points[:2], [])
+    assert shop.there() == set(points)
+    assert shop.flow.keys("retention/latest") == shop.flow.keys("retention/inventory") == []
 
 
 @pytest.mark.parametrize(

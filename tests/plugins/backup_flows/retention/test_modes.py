@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from airflow.sdk.api.datamodels._generated import DagRunType
 
 from backup_flows.retention import modes
 from backup_flows.retention.modes import Mode
@@ -28,7 +29,6 @@ def test_a_backfilled_date_is_only_ever_previewed(configured, asked):
     assert Mode.of(configured, asked, "backfill") == Mode(applies=False, past=True)
 
 
-def test_the_run_type_is_the_one_that_airflow_uses():
-    from airflow.utils.types import DagRunType
-
-    assert modes.BACKFILL == DagRunType.BACKFILL_JOB
+def test_the_run_type_is_the_one_that_airflow_hands_to_a_task():
+    assert modes.BACKFILL == DagRunType.BACKFILL
+    assert Mode.of("apply", "apply", DagRunType.BACKFILL) == Mode(applies=False, past=True)
