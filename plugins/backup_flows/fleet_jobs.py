@@ -19,6 +19,7 @@ from aws_backup.polling import TRANSIENT_ERROR_CODES, error_code
 from aws_backup.questions import backup_intent_question
 from aws_backup.summaries import JobSummary
 from backup_flows.fleet import FleetTable, fault
+from backup_flows.ownership import TABLE_TAG
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +168,7 @@ class FleetStarter:
                     StartWindowMinutes=table.start_minutes,
                     CompleteWindowMinutes=table.completion_minutes,
                     Lifecycle=table.lifecycle or None,
-                    RecoveryPointTags={**self._run.tags, "table": table.name},
+                    RecoveryPointTags={**self._run.tags, TABLE_TAG: table.name},
                 )
             except ClientError as error:
                 if error_code(error) not in TRANSIENT_ERROR_CODES or attempt >= MAX_THROTTLED:

@@ -37,6 +37,7 @@ from backup_flows.keys import fleet_prefix
 from backup_flows.lease import LeaseStore
 from backup_flows.leasing import lease_seconds
 from backup_flows.operators import SettleOperator, lease_owner, run_is_over
+from backup_flows.ownership import AS_OF_TAG, DAG_TAG
 from backup_flows.preflight import ensure_ready, flight_of_tables
 from backup_flows.project_files import project_file
 from backup_flows.protected_tables import find_protected_tables
@@ -302,8 +303,8 @@ def start_backup_jobs(resources: dict[str, Any], shards: list[dict[str, Any]] | 
         role_arn=resources["role_arn"],
         tags={
             MANAGED_BY_TAG: MANAGED_BY,
-            "as-of": resources["as_of"],
-            "dag": dag_run.dag_id,
+            AS_OF_TAG: resources["as_of"],
+            DAG_TAG: dag_run.dag_id,
             RUN_TAG: resources["run"],
         },
         force_new=params["force_new"],

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from backup_flows.ownership import PLAN_TAG
 from backup_flows.protection import Protection, ProtectionRule, Table, TableEntry
 from recovery_retention.names import MANAGED_BY, MANAGED_BY_TAG
 
@@ -118,7 +119,7 @@ def _plan(name: str, rule: ProtectionRule, stack_vault: str) -> dict[str, Any]:
                 "StartWindowMinutes": rule.start_minutes,
                 "CompletionWindowMinutes": rule.completion_minutes,
                 "Lifecycle": rule.lifecycle,
-                "RecoveryPointTags": {MANAGED_BY_TAG: MANAGED_BY},
+                "RecoveryPointTags": {MANAGED_BY_TAG: MANAGED_BY, PLAN_TAG: name},
             }
         ],
     }

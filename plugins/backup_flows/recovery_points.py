@@ -26,6 +26,7 @@ from backup_flows.fingerprints import Binding, Taken
 from backup_flows.keys import intent_prefix
 from backup_flows.leasing import ensure_lease, ensure_run_holds_lease
 from backup_flows.operators import SettleOperator
+from backup_flows.ownership import AS_OF_TAG, DAG_TAG, TABLE_TAG
 from backup_flows.proof import record_source_settings
 from backup_flows.protection_proof import ProofSettings
 from backup_flows.scan_parts import PART_BYTES, PARTS_AT_ONCE, Part, merge_parts, plan_parts, take_part
@@ -329,9 +330,9 @@ def back_up(resources: Any, lease: Any, *, loaded: Any, settle_seconds: str) -> 
         lifecycle=resources["lifecycle"],
         recovery_point_tags={
             MANAGED_BY_TAG: MANAGED_BY,
-            "table": resources["table"],
-            "as-of": resources["as_of"],
-            "dag": "{{ dag_run.dag_id }}",
+            TABLE_TAG: resources["table"],
+            AS_OF_TAG: resources["as_of"],
+            DAG_TAG: "{{ dag_run.dag_id }}",
             RUN_TAG: resources["run"],
         },
         intent_bucket=resources["bucket"],

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from aws_backup.hooks.backup import is_taggable
 from backup_flows import fingerprints
 from backup_flows.keys import StateKeyError
+from backup_flows.ownership import plan_arn_of
 from backup_flows.restores import delete_restored_table
 from backup_flows.stack import describe_stack
 from backup_flows.teardown_plan import PointDecision, Stock, decide_points
@@ -77,7 +78,7 @@ def take_stock(clients: Clients, stack_name: str) -> Stock:
             points,
             tags={point["RecoveryPointArn"]: _tags(backup, point["RecoveryPointArn"]) for point in points},
             bound=_bound(clients("s3"), bucket, points),
-            plan_id=resources.get("Plan"),
+            plans=_own_plans(backup, points),
             locked={vault for vault in vaults if (_vault(backup, vault) or {}).get("Locked")},
             held=_held(backup),
             restoring={
@@ -132,6 +133,19 @@ def _tags(backup: Any, arn: str) -> dict[str, str]:
     return dict(backup.list_tags(ResourceArn=arn).get("Tags", {}))
 
 
+def _own_plans(backup: Any, points: Iterable[dict[str, Any]]) -> set[str]:
+    """Return the ARNs of those plans that made some points, are still there, and carry our tag."""
+    found = set()
+    for arn in {plan for point in points if (plan := plan_arn_of(point)) is not None}:
+        try:
+            tags = backup.list_tags(ResourceArn=arn).get("Tags", {})
+        except backup.exceptions.ResourceNotFoundException:
+            continue  # The points of a plan that is gone bear its name.
+        if tags.get(MANAGED_BY_TAG) == MANAGED_BY:
+            found.add(arn)
+    return found
+
+
 def _held(backup: Any) -> set[str]:
     holds = [
         hold["LegalHoldId"]
@@ -155,10 +169,11 @@ def _bound(s3: Any, bucket: str | None, points: Iterable[dict[str, Any]]) -> set
     for point in points:
         arn = point["RecoveryPointArn"]
         try:
-            if fingerprints.find_binding(s3, bucket, table_name_of(point["ResourceArn"]), arn) is not None:
-                found.add(arn)
+            binding = fingerprints.find_binding(s3, bucket, table_name_of(point["ResourceArn"]), arn)
         except StateKeyError:
             continue  # not a DynamoDB table's recovery point at all
+        if binding is not None and binding.bound_by == fingerprints.BOUND_BY_RUN:
+            found.add(arn)  # A drill binds what somebody else made, too.
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from recovery_retention.names import MANAGED_BY, MANAGED_BY_TAG
+from backup_flows.ownership import Origin, is_ours, plan_arn_of
 
 DELETE = "delete"
 KEEP = "keep"
@@ -88,7 +88,7 @@ def decide_points(
     *,
     tags: Mapping[str, Mapping[str, str]],
     bound: Collection[str],
-    plan_id: str | None,
+    plans: Collection[str],
     locked: Collection[str],
     held: Collection[str],
     restoring: Collection[str],
@@ -97,8 +97,8 @@ def decide_points(
 
     :param points: as AWS lists them.
     :param tags: by ARN.
-    :param bound: ARNs whose fingerprint lies in the bucket.
-    :param plan_id: the stack's plan: what it made is ours.
+    :param bound: ARNs that our records name a run for, which made them.
+    :param plans: ARNs of the backup plans that are ours.
     :param locked: vaults with a lock.
     :param held: ARNs under a legal hold.
     :param restoring: ARNs that a restore reads.
@@ -106,8 +106,7 @@ def decide_points(
     decisions = []
     for point in points:
         arn, vault = point["RecoveryPointArn"], point["BackupVaultName"]
-        by_plan = plan_id is not None and point.get("CreatedBy", {}).get("BackupPlanId") == plan_id
-        ours = tags.get(arn, {}).get(MANAGED_BY_TAG) == MANAGED_BY or arn in bound or by_plan
+        ours = is_ours(arn, tags.get(arn, {}), Origin.of(point, vouched=arn in bound or plan_arn_of(point) in plans))
         reasons = [
             reason
             for reason, applies in (

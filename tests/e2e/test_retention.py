@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
 CLEANUP = "retention_cleanup"
 STACK = "orders-backup"
-OURS = {"managed-by": "dynamodb-backup-proof"}
+OURS = {"managed-by": "dynamodb-backup-proof", "dag": "table_backup", "run": "table_backup/run", "table": STACK}
 RUN_SECONDS = 480
 RULES = {"last": 2, "weekly": 2, "monthly": 3}
 FILE = """\

@@ -11,7 +11,8 @@ from aws_backup.hooks.backup import BackupHook
 from aws_backup.operators.backup import BackupDeleteRecoveryPointOperator
 from backup_flows.evidence import read_verdict
 from backup_flows.keys import verdict_key
-from backup_flows.retention.inventory import RESTORING, drills_in_progress, is_managed, proof_of
+from backup_flows.ownership import is_ours
+from backup_flows.retention.inventory import RESTORING, drills_in_progress, proof_of
 from backup_flows.retention.planning import Deletion
 from backup_flows.retention.store import RunFiles
 from recovery_retention.plan import USABLE_STATUSES
@@ -38,8 +39,8 @@ def objection(
         is_active: tells of a run (dag_id, run_id) whether it is queued or running.
         now: the present, on AWS's clock.
     """
-    if deletion.managed and not is_managed(deletion.arn, tags, bound=True):
-        return "it no longer carries this project's tag"
+    if deletion.managed and not is_ours(deletion.arn, tags, deletion.origin):
+        return "it no longer carries this project's mark (tag managed-by, and those of the run or plan that made it)"
     carried = {text for key, value in tags.items() for text in (key, f"{key}={value}")}
     for entry in deletion.keep_tags:
         if {part.strip() for part in entry.split(",")} <= carried:

@@ -21,6 +21,7 @@ from aws_backup.hooks.backup import BackupHook, is_taggable
 from backup_flows.evidence import read_verdict
 from backup_flows.fingerprints import BOUND_BY_RUN, find_binding
 from backup_flows.keys import StateKeyError, recovery_point_id, restore_record_key, verdict_key
+from backup_flows.ownership import Origin, is_ours, plan_arn_of
 from backup_flows.retention.tag_book import TagBook
 from backup_flows.store import get_json
 from recovery_retention.names import MANAGED_BY, MANAGED_BY_TAG, parse_restored_name
@@ -70,17 +71,23 @@ class Inventory:
         around: verdicts, attempts, restores that run, locks, holds.
         verdict_labels: of the points that have one.
         gap: why it is incomplete; empty: it is complete.
+        origins: how each point was made, by ARN.
     """
 
     tags: TagBook
     points: list[RecoveryPoint] = field(default_factory=list)
     around: Circumstances = field(default_factory=Circumstances)
     gap: str = ""
+    origins: dict[str, Origin] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
         """Whether everything could be read."""
         return not self.gap
+
+    def origin(self, point: RecoveryPoint) -> Origin:
+        """Return how a point was made, as far as that is known."""
+        return self.origins.get(point.arn) or Origin(point.table_name)
 
 
 @dataclass
@@ -111,9 +118,9 @@ def take_inventory(
     """
     found = Inventory(TagBook.read(at.s3, at.bucket, _asker(at.hook), now))
     try:
-        _gather(at, found, as_of=as_of, now=now)
+        plans = _gather(at, found, as_of=as_of, now=now)
         if as_of is None:
-            found.tags.write(at.s3, at.bucket, {point.arn for point in found.points})
+            found.tags.write(at.s3, at.bucket, {point.arn for point in found.points} | plans)
     except CUT_SHORT as error:
         if strict:
             raise
@@ -132,15 +139,21 @@ def _asker(hook: BackupHook) -> Callable[[str], Mapping[str, str]]:
     return ask
 
 
-def _gather(at: Surroundings, found: Inventory, *, as_of: dt.datetime | None, now: dt.datetime) -> None:
+def _gather(at: Surroundings, found: Inventory, *, as_of: dt.datetime | None, now: dt.datetime) -> set[str]:
+    """Fill the inventory; return the ARNs of the backup plans whose tags were looked at."""
     listed = [answer for vault in at.vaults for answer in list_points(at.hook, vault, as_of)]
     records = read_records(at.s3, at.bucket)
     holds, ours = read_holds(at.hook)
     own = _made_by_runs(at, [answer for answer in listed if _may_be_own(answer, records)])
+    plans = {plan for answer in listed if (plan := plan_arn_of(answer)) is not None}
+    # A plan inherits no tags, so there ours is enough.
+    own_plans = {plan for plan in plans if found.tags.of(plan).get(MANAGED_BY_TAG) == MANAGED_BY}
     for answer in listed:
         arn = answer["RecoveryPointArn"]
         tags = found.tags.of(arn)
-        managed = is_managed(arn, tags, bound=arn in own)
+        origin = Origin.of(answer, vouched=arn in own or plan_arn_of(answer) in own_plans)
+        found.origins[arn] = origin
+        managed = is_ours(arn, tags, origin)
         found.points.append(RecoveryPoint.from_api(answer, managed=managed, tags=tags, legal_holds=holds.get(arn, ())))
     by_key = {key_of(point): point for point in found.points}
     known = {by_key[key].arn: record for key, record in records.items() if key in by_key}
@@ -152,6 +165,7 @@ def _gather(at: Surroundings, found: Inventory, *, as_of: dt.datetime | None, no
         vaults={vault: lock for vault in at.vaults if (lock := read_lock(at.hook, vault)) is not None},
         our_holds=ours,
     )
+    return plans
 
 
 def _may_be_own(answer: Mapping[str, Any], records: Mapping[tuple[str, str], Records]) -> bool:
@@ -218,15 +232,6 @@ def read_records(s3: Any, bucket: str) -> dict[tuple[str, str], Records]:
             else:
                 record.attempts += 1
     return found
-
-
-def is_managed(arn: str, tags: Mapping[str, str], *, bound: bool) -> bool:
-    """Say whether this project made a point: by its tag, or, where AWS keeps no tags of it, by our record.
-
-    Args:
-        bound: whether our record says that one of our runs made it.
-    """
-    return tags.get(MANAGED_BY_TAG) == MANAGED_BY if is_taggable(arn) else bound
 
 
 def read_holds(hook: BackupHook) -> tuple[dict[str, list[str]], dict[str, str]]:

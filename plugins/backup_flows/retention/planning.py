@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from backup_flows.ownership import Origin, is_ours
 from backup_flows.protected_tables import ProtectedTables
 from backup_flows.protection import Protection
 from backup_flows.protection_policies import named_policies
 from backup_flows.protection_retention import RetentionRun
-from backup_flows.retention.inventory import Inventory, is_managed
+from backup_flows.retention.inventory import Inventory
 from recovery_retention.costs import Prices, Saving, saving
 from recovery_retention.inventory import LastInventory, inventory_alarms
 from recovery_retention.lifecycles import LifecycleWarning, lifecycle_warnings
@@ -37,6 +38,8 @@ class Deletion:
         relies_on: ARNs of the points that can be restored and stay in its stead: the proven ones, each with its
             verdict in the plan, and those of the floor (None: nothing proves them).
         approval: why a person has to agree; None where nobody has to.
+        plan: the backup plan that made it (:class:`backup_flows.ownership.Origin`).
+        vouched: whether that plan is ours, or our record names the run.
     """
 
     arn: str
@@ -50,6 +53,13 @@ class Deletion:
     relies_on: Mapping[str, str | None]
     approval: str | None
     reason: str
+    plan: str | None = None
+    vouched: bool = False
+
+    @property
+    def origin(self) -> Origin:
+        """How it was made."""
+        return Origin(self.table, self.plan, self.vouched)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-ready values."""
@@ -214,7 +224,7 @@ def _look_at_tags_again(inventory: Inventory, plan: CleanupPlan) -> bool:
             tags = inventory.tags.of(point.arn, fresh=True)
             seen = tuple(sorted(tags.items()))
             if seen != point.tags:
-                managed = is_managed(point.arn, tags, bound=point.managed)
+                managed = is_ours(point.arn, tags, inventory.origin(point))
                 inventory.points[index] = replace(point, tags=seen, managed=managed)
                 changed = True
     return changed
@@ -252,6 +262,7 @@ def _deletion(
     relied: Mapping[tuple[str, str], Mapping[str, str | None]],
 ) -> Deletion:
     point = decision.point
+    origin = inventory.origin(point)
     verdicts = inventory.around.verdicts
     return Deletion(
         arn=point.arn,
@@ -265,6 +276,8 @@ def _deletion(
         relies_on=relied.get(_group(point), {}),
         approval=decision.approval,
         reason=" ".join(reason.text for reason in decision.reasons),
+        plan=origin.plan,
+        vouched=origin.vouched,
     )
 
 

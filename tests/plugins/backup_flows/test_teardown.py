@@ -187,6 +187,20 @@ class TestKept:
         # Nothing of ours needs the bucket any more.
         assert full.s3.list_buckets()["Buckets"] == []
 
+    def test_a_point_that_only_inherited_our_tag_is_not_touched(self, full):
+        full.wait()
+        table = full.resources["table_arn"]
+        full.dynamodb.tag_resource(ResourceArn=table, Tags=[{"Key": "managed-by", "Value": "dynamodb-backup-proof"}])
+        job = full.backup.start_backup_job(
+            BackupVaultName="orders-vault", ResourceArn=table, IamRoleArn=full.resources["role_arn"]
+        )
+        full.wait()
+        by_hand = full.backup.describe_backup_job(BackupJobId=job["BackupJobId"])["RecoveryPointArn"]
+        stock = take_stock(full.clients, STACK)
+        assert [(point.arn, point.reason) for point in stock.kept] == [(by_hand, FOREIGN)]
+        tear_down(full, stock)
+        assert points(full) == [by_hand]
+
     def test_a_held_point_stays(self, full):
         full.wait()
         held = points(full)[0]

@@ -35,7 +35,7 @@ from local_aws.backup.states import RecoveryPointStatus
 from restore_proof.verdict import Depth, Result, Subject, Verdict
 
 DAY = 86400.0
-OURS = {"managed-by": "dynamodb-backup-proof"}
+OURS = {"managed-by": "dynamodb-backup-proof", "dag": "table_backup", "run": "table_backup/run", "table": "orders"}
 PARAMS = {"mode": "as configured", "max_deletions": 500, "accept_inventory": False, "sweep_older_than_minutes": 60}
 APPROVED = {"chosen_options": ["Approve"], "responded_by_user": {"id": "1", "name": "ann"}}
 REJECTED = {"chosen_options": ["Reject"], "responded_by_user": {"id": "1", "name": "ann"}}

@@ -47,7 +47,7 @@ def test_one_that_the_plan_does_not_name_may_not(shop, guard):
 
 def test_one_that_lost_our_tag_may_not(shop, guard):
     shop.flow.backup.untag_resource(ResourceArn=shop.arns[0], TagKeyList=["managed-by"])
-    assert "this project's tag" in str(guard(shop.arns[0]))
+    assert "this project's mark" in str(guard(shop.arns[0]))
 
 
 @pytest.mark.parametrize(("tag", "kept"), [({"keep": "audit"}, True), ({"kept": "no"}, False)])

@@ -11,16 +11,14 @@ from botocore.exceptions import ClientError
 
 from backup_flows.as_of import run_key
 from backup_flows.drills.ledger import renew_choice
-from backup_flows.retention.inventory import Surroundings, is_managed, take_inventory
+from backup_flows.retention.inventory import Surroundings, take_inventory
 from backup_flows.retention.tag_book import GOOD_FOR, TagBook
 from local_aws import control
 from recovery_retention.proving import Vault
 from restore_proof.verdict import Proof, Result
 
 DAY = 86400.0
-ADVANCED = "arn:aws:backup:us-east-1:123456789012:recovery-point:1"
-PLAIN = "arn:aws:dynamodb:us-east-1:123456789012:table/orders/backup/1"
-OURS = {"managed-by": "dynamodb-backup-proof"}
+OURS = {"managed-by": "dynamodb-backup-proof", "dag": "table_backup", "run": "table_backup/run", "table": "orders"}
 
 
 @pytest.fixture
@@ -40,20 +38,6 @@ def look(shop):
         return take_inventory(at, now=flow.now(), **options)
 
     return take
-
-
-@pytest.mark.parametrize(
-    ("arn", "tags", "bound", "ours"),
-    [
-        (ADVANCED, OURS, False, True),
-        (ADVANCED, {"managed-by": "somebody else"}, True, False),
-        (ADVANCED, {}, True, False),  # a drill binds what somebody else made, too
-        (PLAIN, {}, True, True),
-        (PLAIN, {}, False, False),
-    ],
-)
-def test_it_is_ours_by_its_tag_or_where_there_are_no_tags_by_our_record(arn, tags, bound, ours):
-    assert is_managed(arn, tags, bound=bound) is ours
 
 
 def test_it_sees_points_verdicts_attempts_restores_holds_and_locks(shop, look):
@@ -106,6 +90,56 @@ def test_a_plain_one_is_ours_by_its_record(shop, look):
     body = json.dumps({**binding.as_dict(), "bound_by": "brackets"}).encode()
     shop.flow.s3.put_object(Bucket=shop.flow.bucket, Key=key, Body=body)
     assert [point.managed for point in look().points] == [False]
+
+
+def test_what_only_inherited_our_tag_is_not_ours(shop, look):
+    shop.flow.dynamodb.tag_resource(
+        ResourceArn=shop.flow.resources["table_arn"], Tags=[{"Key": "managed-by", "Value": "dynamodb-backup-proof"}]
+    )
+    by_hand, ours = shop.back_up(tags={}), shop.back_up()
+    assert shop.hook.get_recovery_point_tags(by_hand)["managed-by"] == "dynamodb-backup-proof"
+    assert {point.arn: point.managed for point in look().points} == {by_hand: False, ours: True}
+
+
+def test_what_only_inherited_our_tag_is_neither_deleted_nor_taken_for_ours_when_tags_change(shop):
+    shop.flow.dynamodb.tag_resource(
+        ResourceArn=shop.flow.resources["table_arn"], Tags=[{"Key": "managed-by", "Value": "dynamodb-backup-proof"}]
+    )
+    by_hand = shop.back_up(tags={})
+    shop.flow.wait(10 * DAY)
+    ours = shop.points()
+    shop.flow.backup.tag_resource(ResourceArn=by_hand, Tags={"team": "a"})
+    assert shop.run()["deleted"] == ours[:2]
+    assert shop.there() == {by_hand, ours[2]}
+
+
+def plan_point(flow, *, ours: bool) -> str:
+    """Let a backup plan make a point of a table that carries our tag; return its ARN."""
+    flow.dynamodb.tag_resource(
+        ResourceArn=flow.resources["table_arn"], Tags=[{"Key": "managed-by", "Value": "dynamodb-backup-proof"}]
+    )
+    rule = {"RuleName": "r", "TargetBackupVaultName": "orders-vault", "ScheduleExpression": "cron(0 * * * ? *)"}
+    made = flow.backup.create_backup_plan(
+        BackupPlan={"BackupPlanName": "plan", "Rules": [rule]},
+        BackupPlanTags={"managed-by": "dynamodb-backup-proof"} if ours else {},
+    )
+    flow.backup.create_backup_selection(
+        BackupPlanId=made["BackupPlanId"],
+        BackupSelection={
+            "SelectionName": "s",
+            "IamRoleArn": flow.resources["role_arn"],
+            "Resources": [flow.resources["table_arn"]],
+        },
+    )
+    flow.wait(2 * 3600)
+    listed = flow.backup.list_recovery_points_by_backup_vault(BackupVaultName="orders-vault")["RecoveryPoints"]
+    return next(str(p["RecoveryPointArn"]) for p in listed if p["CreatedBy"]["BackupPlanId"] == made["BackupPlanId"])
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_what_a_plan_made_is_ours_where_the_plan_is(shop, look, ours):
+    arn = plan_point(shop.flow, ours=ours)
+    assert {point.arn: point.managed for point in look().points}[arn] is ours
 
 
 def test_a_past_date_knows_nothing_of_what_came_later(shop, look):

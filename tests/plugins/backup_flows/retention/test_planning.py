@@ -24,7 +24,7 @@ from recovery_retention.recovery_point import RecoveryPoint
 from restore_proof.verdict import Depth, Proof, Result
 
 NOW = dt.datetime(2026, 11, 30, 12, tzinfo=dt.UTC)
-OURS = {"managed-by": "dynamodb-backup-proof"}
+OURS = {"managed-by": "dynamodb-backup-proof", "dag": "table_backup", "run": "table_backup/run", "table": "orders"}
 LAST_ONE = PolicySet(KeepPolicy(last=1, prove_first=False, tags=("keep",)))
 
 
