@@ -31,13 +31,19 @@ class ProtectedTables:
     tables: tuple[ProtectedTable, ...]
     missing: tuple[TableEntry, ...]
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that no sweep may drop: of every table that is selected, or that an entry names."""
+        missing = (entry.name or table_name(str(entry.arn)) for entry in self.missing)
+        return frozenset({*(table.name for table in self.tables), *missing})
+
 
 def find_protected_tables(clients: Callable[[str], Any], protection: Protection) -> ProtectedTables:
     """Ask AWS for the tables that the file selects.
 
     Named tables are described, tagged ones searched by GetResources (a page of a hundred each, where
-    ListTagsOfResource takes one call a table, ten a second). Copies that a restore made are left out, although a
-    restore may have given them their source's tags.
+    ListTagsOfResource takes one call a table, ten a second). Of the tagged ones, copies that a restore made are left
+    out, since a restore may have given them their source's tags; one that an entry names is meant.
 
     https://docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/API_GetResources.html
 
@@ -47,6 +53,7 @@ def find_protected_tables(clients: Callable[[str], Any], protection: Protection)
     """
     tables: dict[str, Table] = {}
     missing = []
+    named = set()
     for entry in protection.tables:
         if entry.tag is not None:
             for table in _tagged(clients("resourcegroupstaggingapi"), entry.tag):
@@ -56,9 +63,10 @@ def find_protected_tables(clients: Callable[[str], Any], protection: Protection)
         if arn is None:
             missing.append(entry)
         else:
+            named.add(arn)
             tables.setdefault(arn, Table(table_name(arn), arn, {}))
     copies = {arn for arn, table in tables.items() if parse_restored_name(table.name) or RESTORE_TEST_TAG in table.tags}
-    selected = protection.select(table for arn, table in tables.items() if arn not in copies)
+    selected = protection.select(table for arn, table in tables.items() if arn in named or arn not in copies)
     return ProtectedTables(tuple(selected), tuple(missing))
 
 

@@ -317,7 +317,7 @@ def sweep_restored_tables(planned: dict[str, Any]) -> dict[str, Any]:
     dynamodb = client("dynamodb")
     protection = load_protection(project_file(PROTECTION_FILE))
     found = find_protected_tables(functools.cache(client), protection)
-    protected = {resources.table, *(table.name for table in found.tables)}
+    protected = {resources.table, *found.names}
     restored = find_restored_tables(dynamodb, client("s3"), bucket=resources.bucket, sources=protected)
     sources = sources_of(restored, protected)
     decided = decide_sweep(

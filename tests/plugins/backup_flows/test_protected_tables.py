@@ -70,3 +70,32 @@ def test_restored_copies_are_left_out_although_they_carry_the_tag(aws):
     make(aws, "awsbackup-restore-test-1", backup="daily", **{"awsbackup-restore-test": "yes"})
     found = find_protected_tables(aws, protection({"tag": {"backup": "daily"}, "tier": "daily"}))
     assert [table.name for table in found.tables] == ["orders"]
+
+
+def test_what_is_named_like_a_restored_copy_counts_where_an_entry_names_it(aws):
+    make(aws, "orders", backup="daily")
+    copies = [restored_table_name("orders", dt.date(2026, 11, day), "manual__1") for day in (1, 2, 3)]
+    arns = [make(aws, copy, backup="daily") for copy in copies]
+    found = find_protected_tables(
+        aws,
+        protection(
+            {"tag": {"backup": "daily"}, "tier": "daily"},
+            {"name": copies[0], "tier": "weekly"},
+            {"arn": arns[1], "tier": "monthly"},
+        ),
+    )
+    tiers = {table.name: table.rule.tier for table in found.tables}
+    assert tiers == {"orders": "daily", copies[0]: "weekly", copies[1]: "monthly"}
+
+
+def test_the_protected_names_are_those_that_an_entry_names_too_whether_they_are_there_or_not(aws):
+    arn = make(aws, "orders", backup="daily")
+    found = find_protected_tables(
+        aws,
+        protection(
+            {"tag": {"backup": "daily"}, "tier": "daily"},
+            {"name": "gone", "tier": "daily"},
+            {"arn": arn.replace("us-east-1", "eu-west-1").replace("orders", "abroad"), "tier": "daily"},
+        ),
+    )
+    assert found.names == {"orders", "gone", "abroad"}

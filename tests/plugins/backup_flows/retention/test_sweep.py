@@ -139,6 +139,16 @@ class TestTables:
         assert (left_behind not in shop.flow.tables()) is gone
         assert "orders" in shop.flow.tables()
 
+    @pytest.mark.parametrize("entry", ["name: {table}", "arn: {arn}", "arn: {abroad}"])
+    def test_one_that_an_entry_names_is_left_whatever_it_is_called(self, shop, left_behind, entry):
+        """Somebody lives on with the restored copy after a loss, and protects it."""
+        arn = shop.flow.dynamodb.describe_table(TableName=left_behind)["Table"]["TableArn"]
+        words = entry.format(table=left_behind, arn=arn, abroad=arn.replace("us-east-1", "eu-west-1"))
+        file = shop.folder / "protection.yaml"
+        file.write_text(f"{file.read_text(encoding='utf-8')}\n  - {{{words}, tier: daily}}\n", encoding="utf-8")
+        assert shop.run()["swept"] == []
+        assert left_behind in shop.flow.tables()
+
     def test_the_cleanup_asks_airflow_about_the_run(self, shop, left_behind):
         shop.unfinished.add(("orders_backup_restore", "manual__1"))
         assert shop.run()["swept"] == []
