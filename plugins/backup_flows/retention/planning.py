@@ -119,13 +119,14 @@ class Planned:
         }
 
     def steps(self) -> dict[str, Any]:
-        """Return what a run of the plan does, as JSON-ready values."""
+        """Return what a run of the plan does, as JSON-ready values; where anything looks wrong, no lifecycle moves."""
+        moved = () if self.plan.alarms else self.warnings
         return {
             "deletions": [deletion.to_dict() for deletion in self.due],
             "drills": [drill.to_dict() for drill in self.plan.drills],
             "rescues": [rescue.to_dict() for rescue in self.plan.rescues],
             "releases": list(self.plan.releases),
-            "lifecycles": [warning.to_dict() for warning in self.warnings if warning.lifecycle],
+            "lifecycles": [warning.to_dict() for warning in moved if warning.lifecycle],
         }
 
 

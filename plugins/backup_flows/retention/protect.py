@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from backup_flows.retention.inventory import HOLD_PURPOSE, PURPOSE_TAG
 from recovery_retention.names import MANAGED_BY, MANAGED_BY_TAG
+from recovery_retention.proving import COLD_DAYS
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ HELD: Final = "held"
 RELEASED: Final = "released"
 MOVED: Final = "lifecycle moved"
 REFUSED: Final = "refused"
+_NUMBERS: Final = frozenset({"MoveToColdStorageAfterDays", "DeleteAfterDays"})
 RECORD_DAYS: Final = 365
 """For so long AWS keeps the record of a hold that was released."""
 
@@ -68,14 +70,14 @@ def protect(
     to_hold: list[Mapping[str, Any]] = []
     for rescue in rescues:
         if rescue["action"] == "extend":
-            refusal = set_lifecycle(backup, rescue)
-            if refusal is None:
-                done.append(Done(rescue["arn"], EXTENDED, str(dict(rescue["lifecycle"]))))
+            kept, detail = lengthen_lifecycle(backup, rescue)
+            if kept:
+                done.append(Done(rescue["arn"], EXTENDED, detail))
             elif may_hold:
-                log.warning("%s: its lifecycle can't be moved (%s); it is held instead", rescue["arn"], refusal)
+                log.warning("%s: its lifecycle can't be moved (%s); it is held instead", rescue["arn"], detail)
                 to_hold.append(rescue)
             else:
-                done.append(Done(rescue["arn"], REFUSED, refusal, rescue["lost_at"]))
+                done.append(Done(rescue["arn"], REFUSED, detail, rescue["lost_at"]))
         elif rescue["action"] == "hold":
             to_hold.append(rescue)
         else:
@@ -83,31 +85,43 @@ def protect(
     done += hold(backup, to_hold, token=token)
     done += [release(backup, hold_id) for hold_id in releases]
     for warning in lifecycles:
-        refusal = set_lifecycle(backup, warning)
-        outcome = MOVED if refusal is None else REFUSED
-        done.append(Done(warning["arn"], outcome, refusal or str(dict(warning["lifecycle"]))))
+        kept, detail = lengthen_lifecycle(backup, warning)
+        done.append(Done(warning["arn"], MOVED if kept else REFUSED, detail))
     for step in done:
         log.log(logging.ERROR if step.lost_at else logging.INFO, "%s: %s %s", step.subject, step.outcome, step.detail)
     return done
 
 
-def set_lifecycle(backup: Any, wanted: Mapping[str, Any]) -> str | None:
-    """Move a point's lifecycle; return AWS's words where it refuses, or does not do what it agreed to.
+def lengthen_lifecycle(backup: Any, wanted: Mapping[str, Any]) -> tuple[bool, str]:
+    """Let a point's lifecycle delete it no earlier than wanted; never earlier than it would now.
 
-    Both numbers are sent wherever both are set: what is left out would be changed too.
-    https://docs.aws.amazon.com/aws-backup/latest/devguide/API_UpdateRecoveryPointLifecycle.html
+    What a plan read may be hours old, so the point is asked first: a person, or a step before this one, may have
+    lengthened its lifecycle meanwhile. Both numbers are sent wherever both are set: what is left out would be
+    changed too. https://docs.aws.amazon.com/aws-backup/latest/devguide/API_UpdateRecoveryPointLifecycle.html
+
+    :return: whether it is kept for so long, with what it goes by now; else AWS's words.
     """
-    lifecycle = dict(wanted["lifecycle"])
+    vault, arn, days = wanted["vault_name"], wanted["arn"], wanted["lifecycle"]["DeleteAfterDays"]
     try:
+        point = backup.describe_recovery_point(BackupVaultName=vault, RecoveryPointArn=arn)
+        present = {name: number for name, number in (point.get("Lifecycle") or {}).items() if name in _NUMBERS}
+        until = present.get("DeleteAfterDays")
+        # -1 stands for never, as a left out number does.
+        if until is None or until < 0 or until >= days:
+            return True, f"{present}: it needed no move"
+        cold = present.get("MoveToColdStorageAfterDays", -1)
+        lifecycle = {"DeleteAfterDays": days}
+        if cold > 0:
+            lifecycle = {"MoveToColdStorageAfterDays": cold, "DeleteAfterDays": max(days, cold + COLD_DAYS)}
         answer = backup.update_recovery_point_lifecycle(
-            BackupVaultName=wanted["vault_name"], RecoveryPointArn=wanted["arn"], Lifecycle=lifecycle
+            BackupVaultName=vault, RecoveryPointArn=arn, Lifecycle=lifecycle
         )
     except ClientError as error:
-        return str(error)
+        return False, str(error)
     given = (answer.get("Lifecycle") or {}).get("DeleteAfterDays")
     if given != lifecycle["DeleteAfterDays"]:
-        return f"AWS agreed, and deletes it after {given} days all the same."
-    return None
+        return False, f"AWS agreed, and deletes it after {given} days all the same."
+    return True, str(lifecycle)
 
 
 def hold(backup: Any, rescues: Iterable[Mapping[str, Any]], *, token: str) -> list[Done]:

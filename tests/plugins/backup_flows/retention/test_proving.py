@@ -9,6 +9,7 @@ import pytest
 from backup_flows.defaults import DRILL_REQUEST
 from backup_flows.principals import role_clients
 from backup_flows.retention import tasks
+from backup_flows.retention.protect import lengthen_lifecycle
 from backup_flows.retention.tasks import DRILL_REQUESTS
 from local_aws import control
 from restore_proof.verdict import Depth, Result
@@ -244,3 +245,54 @@ class TestLifecycleAgreement:
         assert [step["outcome"] for step in shop.run()["protected"]] == ["lifecycle moved"]
         assert shop.describe(point)["Lifecycle"]["DeleteAfterDays"] == 35
         assert shop.plan()["lifecycle_warnings"] == []
+
+    @pytest.mark.parametrize("meanwhile", [{"DeleteAfterDays": 3650}, {}, {"DeleteAfterDays": 35}])
+    def test_one_that_somebody_lengthened_after_the_plan_is_not_shortened(self, shop, meanwhile):
+        shop.policy(*self.RULES, move_lifecycles=True)
+        point = self.early(shop)
+        context = shop.context()
+        planned = shop.call(tasks.plan_retention, context)
+        shop.flow.backup.update_recovery_point_lifecycle(
+            BackupVaultName="orders-vault", RecoveryPointArn=point, Lifecycle=meanwhile
+        )
+        before = shop.describe(point).get("Lifecycle")
+        (step,) = shop.call(tasks.protect_points, context, planned)
+        assert (step["outcome"], "needed no move" in step["detail"]) == ("lifecycle moved", True)
+        assert shop.describe(point).get("Lifecycle") == before
+
+    def test_what_it_is_to_go_to_cold_storage_by_is_asked_for_right_before(self, shop):
+        shop.policy(*self.RULES, move_lifecycles=True)
+        point = self.early(shop)
+        context = shop.context()
+        planned = shop.call(tasks.plan_retention, context)
+        told = {"BackupVaultName": "orders-vault", "RecoveryPointArn": point}
+        # Cold storage is at least 90 days, so what goes there after 200 can't go after 35: the 290 stand already.
+        lifecycle = {"MoveToColdStorageAfterDays": 200, "DeleteAfterDays": 290}
+        shop.flow.backup.update_recovery_point_lifecycle(**told, Lifecycle=lifecycle)
+        shop.call(tasks.protect_points, context, planned)
+        assert shop.describe(point)["Lifecycle"] == lifecycle
+        wanted = {"arn": point, "vault_name": "orders-vault", "lifecycle": {"DeleteAfterDays": 300}}
+        assert lengthen_lifecycle(shop.flow.backup, wanted) == (True, str({**lifecycle, "DeleteAfterDays": 300}))
+        assert shop.describe(point)["Lifecycle"] == {**lifecycle, "DeleteAfterDays": 300}
+
+    def test_what_a_rescue_lengthened_the_same_runs_agreement_does_not_shorten(self, shop):
+        shop.policy("last: 0", "daily: 14", "weekly: 0", "monthly: 0", "floor: 1", move_lifecycles=True)
+        point = shop.back_up(Lifecycle={"DeleteAfterDays": 12})
+        shop.flow.wait(10 * DAY)
+        shop.back_up()
+        shop.flow.wait(DAY / 2)
+        assert [step["outcome"] for step in shop.run()["protected"]] == ["extended", "lifecycle moved"]
+        assert shop.describe(point)["Lifecycle"]["DeleteAfterDays"] >= 17
+
+    def test_on_a_shrunk_inventory_none_is_moved(self, shop):
+        shop.policy(*self.RULES, move_lifecycles=True)
+        gone = [shop.back_up() for _ in range(3)]
+        point = self.early(shop)
+        shop.run(mode="preview")
+        for arn in gone:
+            shop.flow.backup.delete_recovery_point(BackupVaultName="orders-vault", RecoveryPointArn=arn)
+        shop.flow.wait(60)
+        receipt = shop.run(run={"run_id": "manual__2"})
+        assert any("were expected" in problem for problem in receipt["wrong"])
+        assert receipt["protected"] == []
+        assert shop.describe(point)["Lifecycle"]["DeleteAfterDays"] == 10
