@@ -25,7 +25,7 @@ def answer_text(answer: Mapping[str, Any] | None, *, asked: bool) -> str:
     """Say how a person answered.
 
     Args:
-        answer: what the approval's task returned; None: nothing, it failed (one in time or not, an answer is one).
+        answer: what the approval's task returned, without a choice where it was refused; None: the task failed.
         asked: whether somebody was asked.
     """
     if not asked:
@@ -34,7 +34,7 @@ def answer_text(answer: Mapping[str, Any] | None, *, asked: bool) -> str:
         return UNANSWERED
     user = (answer.get("responded_by_user") or {}).get("name")
     word = "agreed" if list(answer["chosen_options"]) == [APPROVE] else "refused"
-    return f"{word}: by {user}" if user else f"{word}: no answer in time"
+    return f"{word}: by {user}" if user else f"{word}: by a person, or no answer in time"
 
 
 def judge(

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
+from airflow.providers.standard.utils.skipmixin import XCOM_SKIPMIXIN_KEY
 from airflow.sdk import AssetAlias, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -381,7 +382,11 @@ def receipt(
     # What due_deletions did not put on record, because it failed, is not missed by what it did put there.
     asked_after = {**(planned_deletions if planned["mode"]["applies"] else {}), **wanted}
     gone, left = outcomes(BackupHook(aws_conn_id=AWS_CONN_ID), asked_after, dict(run.refusals()))
-    answer: dict[str, Any] | None = context["ti"].xcom_pull(task_ids=APPROVE_TASK)
+    ti = context["ti"]
+    answer: dict[str, Any] | None = ti.xcom_pull(task_ids=APPROVE_TASK)
+    # A refusal skips what comes after it, and returns nothing; a task that failed leaves neither.
+    if answer is None and ti.xcom_pull(task_ids=APPROVE_TASK, key=XCOM_SKIPMIXIN_KEY) is not None:
+        answer = {"chosen_options": []}
     result, wrong = judge(
         planned,
         gone=gone,

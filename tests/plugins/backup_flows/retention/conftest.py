@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.standard.utils.skipmixin import XCOM_SKIPMIXIN_KEY
 from airflow.sdk.execution_time.context import OutletEventAccessors, set_current_context
 from moto.backup.models import backup_backends
 from moto.s3.models import s3_backends
@@ -148,8 +149,17 @@ class Shop:
         ti.get_dr_count.side_effect = self._count
         pushed = context["pushed"] = {}
         ti.xcom_push.side_effect = lambda key, value: pushed.update({key: value})
-        ti.xcom_pull.side_effect = lambda task_ids, key="": self.answer if task_ids == "approve" else pushed.get(key)
+        ti.xcom_pull.side_effect = lambda task_ids, key="": (
+            self._answered(key) if task_ids == "approve" else pushed.get(key)
+        )
         return context
+
+    def _answered(self, key: str) -> Any:
+        """Return what the approval hands on: an agreement, or for a refusal what it made Airflow skip."""
+        agreed = (self.answer or {}).get("chosen_options") == ["Approve"]
+        if key == XCOM_SKIPMIXIN_KEY:
+            return {"skipped": ["go"]} if self.answer is not None and not agreed else None
+        return self.answer if agreed else None
 
     def _count(self, dag_id: str, run_ids: list[str], states: list[str]) -> int:
         return sum((dag_id, run_id) in self.unfinished for run_id in run_ids)

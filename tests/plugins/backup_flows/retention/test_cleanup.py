@@ -66,8 +66,8 @@ def test_a_backfill_as_the_api_server_hands_it_to_a_task_deletes_nothing(shop):
     ("answer", "told", "left"),
     [
         (APPROVED, "agreed: by ann", 1),
-        (REJECTED, "refused: by ann", 3),
-        (TIMED_OUT, "refused: no answer in time", 3),
+        (REJECTED, "refused: by a person, or no answer in time", 3),
+        (TIMED_OUT, "refused: by a person, or no answer in time", 3),
     ],
 )
 def test_more_deletions_than_allowed_wait_for_a_person(shop, answer, told, left):

@@ -81,7 +81,7 @@ def test_after_a_failed_drill_the_next_ones_turn_comes_and_the_bad_one_needs_a_p
     shop.back_up()
     shop.flow.wait(5 * DAY)
     receipt = shop.run(run={"run_id": "manual__2"}, answer={"chosen_options": ["Reject"], "responded_by_user": None})
-    assert receipt["answer"] == "refused: no answer in time"
+    assert receipt["answer"] == "refused: by a person, or no answer in time"
     document = shop.plan()
     assert [entry["arn"] for entry in document["delete"]] == [points[2], points[0]]
     assert any(points[2] in reason and "known to be bad" in reason for reason in document["approval"])

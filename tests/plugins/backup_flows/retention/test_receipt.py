@@ -39,7 +39,7 @@ def judged(planned: dict[str, Any] | None = None, **changes: Any) -> tuple[dict[
         (None, False, "nobody was asked"),
         (None, True, "unanswered: the task approve did not end well"),
         (REFUSED, True, "refused: by ann"),
-        ({"chosen_options": ["Reject"], "responded_by_user": None}, True, "refused: no answer in time"),
+        ({"chosen_options": ["Reject"], "responded_by_user": None}, True, "refused: by a person, or no answer in time"),
         ({"chosen_options": ["Approve"], "responded_by_user": {"name": "ann"}}, True, "agreed: by ann"),
         # The answer of an earlier try that was asked does not count for one that was not.
         (REFUSED, False, "nobody was asked"),
