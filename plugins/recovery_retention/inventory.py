@@ -27,12 +27,15 @@ class LastInventory:
         counts: how many recovery points each vault had.
         expiries: how many of them AWS's lifecycle was to delete, by vault and date (UTC, ``YYYY-MM-DD``).
         deleted: how many were deleted on purpose since, by vault.
+        policies: those that tables got by a tag (:meth:`recovery_retention.policy.KeepPolicy.to_dict`), by table name:
+            a tag can't be asked for when the table is gone.
     """
 
     taken_at: dt.datetime
     counts: Mapping[str, int]
     expiries: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     deleted: Mapping[str, int] = field(default_factory=dict)
+    policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -55,6 +58,7 @@ class LastInventory:
             document["counts"],
             document.get("expiries", {}),
             document.get("deleted", {}),
+            document.get("policies", {}),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -64,6 +68,7 @@ class LastInventory:
             "counts": dict(self.counts),
             "expiries": {vault: dict(days) for vault, days in self.expiries.items()},
             "deleted": dict(self.deleted),
+            "policies": {table: dict(policy) for table, policy in self.policies.items()},
         }
 
     def expected(self, vault: str, now: dt.datetime) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,9 +17,9 @@ from backup_flows.retention.inventory import Inventory
 from recovery_retention.costs import Prices, Saving, saving
 from recovery_retention.inventory import LastInventory, inventory_alarms
 from recovery_retention.lifecycles import LifecycleWarning, lifecycle_warnings
-from recovery_retention.plan import USABLE_STATUSES, Decision, Rule
+from recovery_retention.plan import USABLE_STATUSES, Decision, PolicyError, Rule
 from recovery_retention.planner import CleanupPlan, plan_cleanup
-from recovery_retention.policy import PolicySet
+from recovery_retention.policy import KeepPolicy, PolicySet
 from recovery_retention.proving import PROOFS, Circumstances, why_bad
 from recovery_retention.recovery_point import RecoveryPoint
 
@@ -89,6 +89,8 @@ class Planned:
     saving: Saving
     wrong: tuple[str, ...] = field(default=())
     """What a person has to look at, be it that nothing is deleted: the alarms of inventory and rescues."""
+    notes: tuple[str, ...] = field(default=())
+    """What a person should know of the policies that it goes by."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -116,6 +118,7 @@ class Planned:
             "saving": self.saving.to_dict(),
             "counts": self.counts,
             "wrong": list(self.wrong),
+            "notes": list(self.notes),
         }
 
     def steps(self) -> dict[str, Any]:
@@ -136,6 +139,66 @@ def policies_of(protection: Protection, found: ProtectedTables) -> PolicySet:
     return PolicySet(named.default, {**named.tables, **{table.name: table.rule.keep for table in found.tables}})
 
 
+@dataclass(frozen=True)
+class Settled:
+    """Every table's policy, also of those that no entry of the file fits any more.
+
+    Attributes:
+        policies: by table.
+        by_tag: what the next cleanup has to remember (:attr:`recovery_retention.inventory.LastInventory.policies`).
+        undecided: tables whose policy nothing tells, so that all of them is kept.
+        notes: which tables go by something else than an entry, each with the remedy.
+    """
+
+    policies: PolicySet
+    by_tag: Mapping[str, Mapping[str, Any]]
+    undecided: frozenset[str]
+    notes: tuple[str, ...]
+
+
+def settle_policies(
+    protection: Protection, found: ProtectedTables, points: Collection[RecoveryPoint], last: LastInventory | None
+) -> Settled:
+    """Return every table's policy; a table that is gone, or lost its tag, goes by the one that it had last.
+
+    An entry by tag tells nothing of a table once the table or its tag is gone, which is when its recovery points are
+    all that there is left. What an entry names, it names for good.
+
+    Args:
+        protection: the file.
+        found: the tables that it selects.
+        points: the inventory.
+        last: the inventory before, with the policies that tables got by tags.
+    """
+    fitting = policies_of(protection, found)
+    tables = dict(fitting.tables)
+    by_tag = {table.name: table.rule.keep.to_dict() for table in found.tables if table.selected_by == "tag"}
+    ours = {point.table_name for point in points if point.managed}
+    undecided, notes = set(), []
+    for name in sorted({point.table_name for point in points} - tables.keys()):
+        before = _remembered(last, name)
+        if before is not None:
+            tables[name], by_tag[name] = before, before.to_dict()
+            note = f"No entry fits table {name} any more: it goes by the policy that its tag gave it last."
+        elif protection.by_tag:
+            tables[name] = replace(fitting.default, last=-1)
+            undecided.add(name)
+            note = f"No entry fits table {name}, and what its tag gave it is not known: all its points are kept."
+        else:
+            continue
+        if name in ours or tables[name].manage == "all":
+            notes.append(f"{note} Add an entry with its name to protection.yaml, or give the table its tag back.")
+    return Settled(PolicySet(fitting.default, tables), by_tag, frozenset(undecided), tuple(notes))
+
+
+def _remembered(last: LastInventory | None, table: str) -> KeepPolicy | None:
+    document = last.policies.get(table) if last is not None else None
+    try:
+        return KeepPolicy.from_dict(document) if document is not None else None
+    except PolicyError:
+        return None  # Another version of the project wrote it.
+
+
 def vaults_of(found: ProtectedTables, stack_vault: str, last: LastInventory | None) -> list[str]:
     """Return the vaults to list: of the stack, of every protected table, and those where points were before."""
     before = [vault for vault, count in (last.counts if last is not None else {}).items() if count]
@@ -150,6 +213,8 @@ def make_plan(
     *,
     last: LastInventory | None = None,
     max_deletions: int | None = None,
+    undecided: Collection[str] = (),
+    notes: tuple[str, ...] = (),
 ) -> Planned:
     """Decide about every point of an inventory.
 
@@ -162,6 +227,8 @@ def make_plan(
         settings: how cleanups run.
         last: the inventory before, to hold this one against; None: there is none.
         max_deletions: fewer deletions than the settings allow.
+        undecided: tables whose policy nothing tells: their lifecycles are no concern of the plan's.
+        notes: what a person should know of the policies.
     """
     around = replace(inventory.around, may_extend=settings.may_extend, may_hold=settings.may_hold)
     alarms = _alarms(inventory, now, settings, last)
@@ -181,7 +248,14 @@ def make_plan(
         due=tuple(_deletion(decision, inventory, policies, relied) for decision in capped),
         left=len(due) - len(capped),
         approval=_approval(plan, tuple(capped), settings.approve_above),
-        warnings=tuple(lifecycle_warnings(plan.keep, policies, now, around.vaults)),
+        warnings=tuple(
+            lifecycle_warnings(
+                (decision for decision in plan.keep if decision.point.table_name not in undecided),
+                policies,
+                now,
+                around.vaults,
+            )
+        ),
         saving=saving(
             (decision.point for decision in capped), now, Prices(warm=settings.warm_price, cold=settings.cold_price)
         ),
@@ -189,6 +263,7 @@ def make_plan(
             *plan.alarms,
             *(f"{rescue.point.arn}: {rescue.text}" for rescue in plan.rescues if rescue.action == "alarm"),
         ),
+        notes=notes,
     )
 
 

@@ -83,6 +83,7 @@ def judge(
         "would_sweep": [] if applies else [entry["table_name"] for entry in (tables or {}).get("sweep", [])],
         "files": [dict(entry) for entry in files or []],
         "counts": dict(planned["counts"]),
+        "notes": list(planned.get("notes", ())),
         "plan": planned["plan"],
     }
     wrong = [*planned["wrong"], *(f"{arn} is still there: {reason}" for arn, reason in left.items())]

@@ -45,7 +45,12 @@ def preview_rows(planned: Planned) -> dict[str, Any]:
         }
         for deletion in planned.due[:MOST_ROWS]
     ]
-    return {"deletions": rows, "more": len(planned.due) - len(rows), "saving": planned.saving.to_dict()}
+    return {
+        "deletions": rows,
+        "more": len(planned.due) - len(rows),
+        "saving": planned.saving.to_dict(),
+        "notes": list(planned.notes),
+    }
 
 
 def approval_text(planned: Planned, mode: Mode, address: str) -> str:
@@ -53,7 +58,7 @@ def approval_text(planned: Planned, mode: Mode, address: str) -> str:
     lines = [f"**{len(planned.due)} recovery points would be deleted**: {planned.saving.text}.", ""]
     if mode.raised:
         lines += ["The form asks to apply the plan, where `protection.yaml` says preview.", ""]
-    lines += [f"* {reason}" for reason in planned.approval[:MOST_ROWS]]
+    lines += [f"* {reason}" for reason in (*planned.approval[:MOST_ROWS], *planned.notes[:MOST_ROWS])]
     lines += ["", "| table | made | recovery point | verdict | why |", "|---|---|---|---|---|"]
     lines += [
         f"| {deletion.table} | {deletion.created_at[:16]} | `{deletion.arn.rpartition(':')[2]}` | "

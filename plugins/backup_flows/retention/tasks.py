@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from airflow.providers.standard.utils.skipmixin import XCOM_SKIPMIXIN_KEY
@@ -27,7 +28,7 @@ from backup_flows.resources import look_up
 from backup_flows.retention.deletion import objection, outcomes
 from backup_flows.retention.inventory import Inventory, Surroundings, take_inventory
 from backup_flows.retention.modes import Mode
-from backup_flows.retention.planning import Deletion, Planned, by_vault, make_plan, policies_of, vaults_of
+from backup_flows.retention.planning import Deletion, Planned, by_vault, make_plan, settle_policies, vaults_of
 from backup_flows.retention.protect import protect
 from backup_flows.retention.receipt import RetentionIncompleteError, judge
 from backup_flows.retention.show import approval_text, log_lines, preview_rows
@@ -88,8 +89,9 @@ def plan_retention() -> dict[str, Any]:
     The inventory is taken anew by a retry; what can't be read by the last one makes it incomplete, and on an
     incomplete one nothing is deleted.
 
-    :return: ``mode``, ``counts``, ``approval`` (why a person has to agree), ``wrong`` (alarms), ``plan`` (S3 address
-        of every decision with its reasons) and ``bucket``. XCom ``preview`` has what would go, as a table.
+    :return: ``mode``, ``counts``, ``approval`` (why a person has to agree), ``wrong`` (alarms), ``notes``
+        (tables that no entry fits), ``plan`` (S3 address of every decision with its reasons) and ``bucket``. XCom
+        ``preview`` has what would go, as a table.
     """
     context = get_current_context()
     params, dag_run, ti = context["params"], context["dag_run"], context["ti"]
@@ -111,24 +113,29 @@ def plan_retention() -> dict[str, Any]:
     )
     inventory = take_inventory(at, now=now, as_of=moment, strict=ti.try_number <= ti.max_tries)
     against = None if mode.past or params["accept_inventory"] else remembered.last
+    settled = settle_policies(protection, found, inventory.points, remembered.last)
     planned = make_plan(
         inventory,
-        policies_of(protection, found),
+        settled.policies,
         moment or now,
         settings,
         last=against,
         max_deletions=params["max_deletions"],
+        undecided=settled.undecided,
+        notes=settled.notes,
     )
     files = run_files(context, bucket)
     address = _keep(files, planned, mode, moment or now, f"{dag_run.dag_id}/{dag_run.run_id}")
     if not mode.past and not planned.plan.alarms:
-        remember(s3, bucket, LastInventory.of(inventory.points, now), remembered.condition)
+        taken = replace(LastInventory.of(inventory.points, now), policies=settled.by_tag)
+        remember(s3, bucket, taken, remembered.condition)
     _show(ti, planned, mode, address)
     return {
         "mode": mode.to_dict(),
         "counts": planned.counts,
         "approval": list(planned.approval),
         "wrong": list(planned.wrong),
+        "notes": list(planned.notes),
         "inventory": _size(inventory),
         "plan": address,
         "bucket": bucket,
@@ -155,6 +162,8 @@ def _keep(files: RunFiles, planned: Planned, mode: Mode, moment: dt.datetime, ru
 def _show(ti: Any, planned: Planned, mode: Mode, address: str) -> None:
     for line in log_lines(planned):
         log.info("%s", line)
+    for note in planned.notes:
+        log.warning("%s", note)
     for problem in planned.wrong:
         log.error("%s", problem)
     if not mode.applies:

@@ -281,3 +281,23 @@ def test_a_new_stack_has_nothing_to_retire_and_that_is_fine(shop):
     receipt = shop.run()
     assert (receipt["deleted"], receipt["wrong"]) == ([], [])
     assert shop.errors == []
+
+
+def test_a_table_that_lost_the_tag_which_its_entry_chose_it_by_keeps_its_policy(shop):
+    (shop.folder / "protection.yaml").write_text(
+        "version: 1\n"
+        "defaults: {retention: {last: 1, daily: 0, weekly: 0, monthly: 0, floor: 1, prove_first: false}}\n"
+        "retention: {mode: apply, approve_above: 10}\n"
+        "tables: [{tag: {backup: daily}, tier: daily, retention: {last: 3}}]\n",
+        encoding="utf-8",
+    )
+    points = shop.points(4)
+    first = shop.run()
+    assert (first["deleted"], first["notes"]) == (points[:1], [])
+
+    shop.flow.dynamodb.untag_resource(ResourceArn=shop.flow.resources["table_arn"], TagKeys=["backup"])
+    for number in (2, 3):
+        again = shop.run(run={"run_id": f"manual__{number}"})
+        assert (again["deleted"], again["wrong"]) == ([], [])
+        assert "goes by the policy that its tag gave it last" in again["notes"][0]
+    assert shop.there() == set(points[1:])

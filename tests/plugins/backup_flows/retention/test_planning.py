@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from backup_flows.protected_tables import ProtectedTables
+from backup_flows.protection import Table
 from backup_flows.protection_file import parse_protection
 from backup_flows.protection_retention import RetentionRun
 from backup_flows.retention.inventory import Inventory
 from backup_flows.retention.modes import Mode
-from backup_flows.retention.planning import Deletion, make_plan, policies_of, vaults_of
+from backup_flows.retention.planning import Deletion, make_plan, policies_of, settle_policies, vaults_of
 from backup_flows.retention.show import MOST_LINES, MOST_ROWS, approval_text, log_lines, preview_rows
 from backup_flows.retention.tag_book import TagBook
 from recovery_retention.inventory import LastInventory
@@ -134,6 +135,61 @@ def test_points_of_a_table_that_is_gone_still_go_by_its_entry_and_old_vaults_are
     assert policies_of(protection, ProtectedTables((), ())).of("orders").last == 5
     last = LastInventory(NOW, {"old": 2, "empty": 0})
     assert vaults_of(ProtectedTables((), ()), "stack", last) == ["old", "stack"]
+
+
+class TestTablesThatNoEntryFits:
+    """Tags tell nothing of a table that is gone, or lost its tag."""
+
+    TAGGED = "tables: [{tag: {backup: daily}, tier: daily, retention: {monthly: 84, yearly: 10, keep_proven: 12}}]"
+    NAMED = "tables: [{name: customers, tier: daily}]"
+    KEPT = KeepPolicy(monthly=84, yearly=10, keep_proven=12)
+    ARN = "arn:aws:dynamodb:us-east-1:123456789012:table/orders"
+
+    def settle(self, file: str, *, there: bool = False, policies: dict[str, Any] | None = None, managed: bool = True):
+        protection = parse_protection(
+            f"version: 1\ndefaults: {{retention: {{last: 1, daily: 0, weekly: 0, monthly: 0}}}}\n{file}\n"
+        )
+        tables = protection.select([Table("orders", self.ARN, {"backup": "daily"})]) if there else []
+        last = None if policies is None else LastInventory(NOW, {}, policies=policies)
+        points = [replace(point, managed=managed) for point in inventory(1, 2, 3).points]
+        return settle_policies(protection, ProtectedTables(tuple(tables), ()), points, last)
+
+    def test_one_that_is_there_goes_by_its_entry_which_is_remembered(self):
+        settled = self.settle(self.TAGGED, there=True, policies={"orders": KeepPolicy(last=1).to_dict()})
+        policy = settled.policies.of("orders")
+        assert (policy.monthly, policy.yearly, policy.keep_proven) == (84, 10, 12)
+        assert (settled.by_tag, settled.notes) == ({"orders": policy.to_dict()}, ())
+
+    @pytest.mark.parametrize("file", [TAGGED, NAMED])
+    def test_one_that_is_gone_goes_by_what_it_had_by_its_tag_and_that_is_told(self, file):
+        written = json.loads(json.dumps(LastInventory(NOW, {}, policies={"orders": self.KEPT.to_dict()}).to_dict()))
+        settled = self.settle(file, policies=dict(LastInventory.from_dict(written).policies))
+        assert settled.policies.of("orders") == self.KEPT
+        assert settled.by_tag == {"orders": self.KEPT.to_dict()}
+        (note,) = settled.notes
+        assert "table orders" in note
+        assert "Add an entry with its name to protection.yaml" in note
+
+    @pytest.mark.parametrize("policies", [None, {}, {"orders": {"from": "another version"}}])
+    def test_of_one_of_which_nothing_is_remembered_nothing_goes(self, policies):
+        settled = self.settle(self.TAGGED, policies=policies)
+        run = RetentionRun(move_lifecycles=True)
+        found = inventory(1, 2, 3)
+        found.points = [replace(point, delete_at=NOW + dt.timedelta(days=9)) for point in found.points]
+        planned = make_plan(found, settled.policies, NOW, run, undecided=settled.undecided, notes=settled.notes)
+        assert (planned.due, planned.steps()["lifecycles"]) == ((), [])
+        assert "all its points are kept" in planned.notes[0]
+        assert planned.to_dict()["notes"] == preview_rows(planned)["notes"] == list(planned.notes)
+        assert planned.notes[0] in approval_text(planned, Mode(applies=True), "")
+        assert settled.by_tag == {}
+
+    def test_without_entries_by_tag_it_goes_by_the_defaults(self):
+        settled = self.settle(self.NAMED)
+        assert settled.policies.of("orders").last == 1
+        assert (settled.undecided, settled.notes) == (frozenset(), ())
+
+    def test_of_points_that_are_not_ours_nothing_is_told(self):
+        assert self.settle(self.TAGGED, managed=False).notes == ()
 
 
 class TestShown:
