@@ -98,13 +98,13 @@ def plan_cleanup(
     points = sorted(distinct(recovery_points), key=newest_first)
     groups: dict[tuple[str, str], list[RecoveryPoint]] = defaultdict(list)
     for point in points:
-        groups[point.vault_name, point.table_name].append(point)
+        groups[point.group].append(point)
     decided = _Decided({}, {}, {})
     drills: list[DrillOrder] = []
     rescues: list[Rescue] = []
     needed: set[str] = set()
-    for (_, table_name), group in sorted(groups.items()):
-        table = _Table(policies.of(table_name), around, now, alarms)
+    for _, group in sorted(groups.items()):
+        table = _Table(policies.of(group[0].table_name), around, now, alarms)
         outlook = table.decide(group, decided)
         drills += [outlook.drill] if outlook.drill else []
         rescues += outlook.rescues

@@ -32,6 +32,7 @@ class RecoveryPoint:
         cold_after_days: after how many days from its making it goes to cold storage; None: never.
         cold_at: when it goes, or went, there.
         legal_holds: the legal holds on it, by identifier.
+        resource_arn: ARN of the table; empty where it is not known, and the name has to do.
     """
 
     arn: str
@@ -47,10 +48,19 @@ class RecoveryPoint:
     cold_after_days: int | None = None
     cold_at: dt.datetime | None = None
     legal_holds: tuple[str, ...] = ()
+    resource_arn: str = ""
 
     def __post_init__(self) -> None:
         if self.created_at.tzinfo is None:
             raise RecoveryPointFormatError(f"The creation time of {self.arn} has no time zone.")
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """Vault and table: only points of one group stand in for each other.
+
+        A vault may hold copies of tables that other Regions or accounts call by the same name.
+        """
+        return self.vault_name, self.resource_arn or self.table_name
 
     @classmethod
     def from_api(
@@ -92,6 +102,7 @@ class RecoveryPoint:
                 cold_after_days=cold_after if cold_after and cold_after > 0 else None,
                 cold_at=calculated.get("MoveToColdStorageAt"),
                 legal_holds=tuple(sorted(legal_holds)),
+                resource_arn=resource_arn,
             )
         except KeyError as error:
             raise RecoveryPointFormatError(

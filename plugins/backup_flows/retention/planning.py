@@ -306,10 +306,6 @@ def _look_at_tags_again(inventory: Inventory, plan: CleanupPlan) -> bool:
     return changed
 
 
-def _group(point: RecoveryPoint) -> tuple[str, str]:
-    return point.vault_name, point.table_name
-
-
 def _relied_on(
     plan: CleanupPlan, policies: PolicySet, around: Circumstances
 ) -> dict[tuple[str, str], dict[str, str | None]]:
@@ -327,7 +323,7 @@ def _relied_on(
         ):
             proof = around.verdicts.get(point.arn)
             proven = proof is not None and proof.result in PROOFS
-            found.setdefault(_group(point), {})[point.arn] = proof.label if proof is not None and proven else None
+            found.setdefault(point.group, {})[point.arn] = proof.label if proof is not None and proven else None
     return found
 
 
@@ -349,7 +345,7 @@ def _deletion(
         size_bytes=point.size_bytes,
         verdict=verdicts[point.arn].label if point.arn in verdicts else None,
         keep_tags=policies.of(point.table_name).tags,
-        relies_on=relied.get(_group(point), {}),
+        relies_on=relied.get(point.group, {}),
         approval=decision.approval,
         reason=" ".join(reason.text for reason in decision.reasons),
         plan=origin.plan,

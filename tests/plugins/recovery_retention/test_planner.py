@@ -64,6 +64,18 @@ class TestDecisions:
         assert made.delete[0].rules == {Rule.UNWANTED}
         assert "3.0 d old, and no rule keeps it" in made.delete[0].reasons[0].text
 
+    @pytest.mark.parametrize("other", ["dynamodb:eu-west-1:123456789012", "dynamodb:us-east-1:210987654321"])
+    def test_tables_of_one_name_in_other_regions_or_accounts_are_judged_apart(self, other: str) -> None:
+        here = "arn:aws:dynamodb:us-east-1:123456789012:table/orders"
+        points = [point(5, resource_arn=here), point(2, resource_arn=f"arn:aws:{other}:table/orders")]
+        verdicts = {each.arn: PROVEN for each in points}
+        policies = PolicySet(KeepPolicy(last=9), {"orders": KeepPolicy(last=1)})
+        made = plan_cleanup(points, policies, NOW, Circumstances(verdicts=verdicts))
+        assert (names(made.keep), made.delete) == (["2", "5"], ())
+        # A copy is of the very table that its original is of, so these do stand in for each other.
+        alike = [replace(each, resource_arn=here) for each in points]
+        assert names(plan_cleanup(alike, policies, NOW, Circumstances(verdicts=verdicts)).delete) == ["5"]
+
     def test_a_table_goes_by_its_own_policy(self) -> None:
         points = [point(age, f"{table}-{age}", table_name=table) for table in ("orders", "stock") for age in (1, 2, 3)]
         made = plan_cleanup(points, PolicySet(LAST, {"stock": replace(LAST, last=-1)}), NOW)

@@ -31,6 +31,7 @@ def test_from_an_answer(managed: bool) -> None:
         vault_name="orders-vault",
         resource_type="DynamoDB",
         size_bytes=12,
+        resource_arn="arn:aws:dynamodb:us-east-1:123456789012:table/orders",
     )
 
 

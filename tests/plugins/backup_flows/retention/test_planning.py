@@ -137,6 +137,14 @@ def test_points_of_a_table_that_is_gone_still_go_by_its_entry_and_old_vaults_are
     assert vaults_of(ProtectedTables((), ()), "stack", last) == ["old", "stack"]
 
 
+def test_a_deletion_relies_on_no_point_of_another_table_of_that_name():
+    found = inventory(1, 2, 3)
+    abroad = replace(found.points[0], resource_arn="arn:aws:dynamodb:eu-west-1:123456789012:table/orders")
+    found.points[0] = abroad
+    planned = make_plan(found, LAST_ONE, NOW, RetentionRun())
+    assert [(deletion.arn, list(deletion.relies_on)) for deletion in planned.due] == [(arn(3), [arn(2)])]
+
+
 class TestTablesThatNoEntryFits:
     """Tags tell nothing of a table that is gone, or lost its tag."""
 
