@@ -5,6 +5,7 @@ import socket
 import sqlite3
 import stat
 import sys
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -187,7 +188,9 @@ class TestDatabase:
 
         def migrate(env, home):
             done.append(home)
-            with sqlite3.connect(database_file(home)) as connection:
+            # Closed here, as the real migration's process would: left to the garbage collector, the
+            # write-ahead log would go into the file at any moment later.
+            with closing(sqlite3.connect(database_file(home))) as connection, connection:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("CREATE TABLE IF NOT EXISTS mark (text)")
                 connection.execute("INSERT INTO mark VALUES ('migrated')")
@@ -203,7 +206,7 @@ class TestDatabase:
 
     @staticmethod
     def marks(home: Path) -> list[tuple[str]]:
-        with sqlite3.connect(database_file(home)) as connection:
+        with closing(sqlite3.connect(database_file(home))) as connection:
             return connection.execute("SELECT text FROM mark").fetchall()
 
     def test_second_home_gets_a_copy(self, tmp_path, migrations):
