@@ -16,7 +16,6 @@ from backup_flows import fingerprints
 from backup_flows.as_of import utcnow
 from backup_flows.aws import AWS_CONN_ID, client, server_time
 from backup_flows.brackets import (
-    BY_BRACKETS,
     Around,
     Job,
     bind_brackets,
@@ -112,7 +111,7 @@ class BindByBracketsOperator(BaseOperator):
             s3, point = self._client("s3"), self._point
             standing = fingerprints.find_binding(s3, self.order["bucket"], point["table"], point["recovery_point_arn"])
             if standing is not None:
-                if standing.bound_by == BY_BRACKETS or not first:
+                if standing.bound_by == fingerprints.BOUND_BY_BRACKETS or not first:
                     # An earlier try may have been lost between binding and dropping, or another run was faster.
                     drop_brackets(self._around(context, ProofSettings()), Job.of_binding(standing))
                 return standing.as_dict()
@@ -174,8 +173,7 @@ class BindByBracketsOperator(BaseOperator):
             job.table,
             MAKER_POLL,
         )
-        until = around.clock() + MAKER_POLL
-        self._wait(AwsClockTrigger(until=until.isoformat(), aws_conn_id=self.aws_conn_id, region_name=self.region_name))
+        self._wait_until(around.clock() + MAKER_POLL)
 
     def _bracket(self, around: Around, job: Job) -> dict[str, Any]:
         if not restores_started(around, job):
@@ -185,10 +183,7 @@ class BindByBracketsOperator(BaseOperator):
                 return bind_records(around, job, window.why_not).as_dict()
             if window.opens_in:
                 self.log.info("%s can't be restored to %s yet", job.table, job.moments["after"])
-                until = around.clock() + window.opens_in + dt.timedelta(seconds=1)
-                self._wait(
-                    AwsClockTrigger(until=until.isoformat(), aws_conn_id=self.aws_conn_id, region_name=self.region_name)
-                )
+                self._wait_until(around.clock() + window.opens_in + dt.timedelta(seconds=1))
             reserve_brackets(around.s3, around.dynamodb, self.order, job, now=around.clock())
         try:
             tables = start_restores(around, job)
@@ -208,6 +203,12 @@ class BindByBracketsOperator(BaseOperator):
         if binding.drifting:
             self.log.warning("%s was written to around its backup: the recovery point is drifting", job.table)
         return binding.as_dict()
+
+    def _wait_until(self, moment: dt.datetime) -> None:
+        """Defer until a moment (aware) has passed by AWS's clock."""
+        self._wait(
+            AwsClockTrigger(until=moment.isoformat(), aws_conn_id=self.aws_conn_id, region_name=self.region_name)
+        )
 
     def _wait(self, trigger: Any) -> None:
         self.defer(trigger=trigger, method_name="go_on", timeout=LIMIT)

@@ -43,8 +43,6 @@ MARGIN: Final = dt.timedelta(minutes=2)
 BEFORE: Final = "before"
 AFTER: Final = "after"
 SIDES: Final = (BEFORE, AFTER)
-BY_BRACKETS: Final = "brackets"
-BY_RECORDS: Final = fingerprints.BOUND_BY_RECORDS
 UNKNOWN_JOB: Final = "unknown"
 NOT_OURS: Final = "no record says that this run made it; drop it by hand if nobody needs it, and clear this task"
 
@@ -287,7 +285,7 @@ def bind_brackets(around: Around, job: Job) -> Binding:
         job,
         replace(first, taken_at=moments[BEFORE]),
         replace(second, taken_at=moments[AFTER]),
-        bound_by=BY_BRACKETS,
+        bound_by=fingerprints.BOUND_BY_BRACKETS,
         notes=(note,),
     )
 
@@ -306,7 +304,7 @@ def bind_records(around: Around, job: Job, why: str) -> Binding:
         place = Place(around.dynamodb, around.s3, around.bucket, f"{prefix}{side}.", job.table, None, around.clock)
         found = _of_record(place, record) if record is not None and depth is Depth.CANARY else _of_nothing(place)
         taken.append(replace(found, taken_at=moment.isoformat()))
-    return _bind(around, job, *taken, bound_by=BY_RECORDS, notes=(note,))
+    return _bind(around, job, *taken, bound_by=fingerprints.BOUND_BY_RECORDS, notes=(note,))
 
 
 def _bind(around: Around, job: Job, before: Taken, after: Taken, *, bound_by: str, notes: tuple[str, ...]) -> Binding:

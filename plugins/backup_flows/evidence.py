@@ -97,7 +97,8 @@ def record_evidence(
     evidence = append(s3, bucket=bucket, table=subject.table_name, key=f"{folder}{PACK_NAME}", make=make)
     put_bytes(s3, bucket, f"{folder}{REPORT_NAME}", evidence.report, content_type="text/html")
     own = drill_verdict_key(subject.table_name, subject.recovery_point_arn, subject.as_of, drill.drill_id)
-    if not _keeps(read_verdict(s3, bucket, own), verdict):
+    standing = read_verdict(s3, bucket, own)
+    if standing is None or not _keeps(standing, verdict):
         # Before the verdict, which ends the drill: one that is lost in between is recorded anew, by the same names.
         keep_history(s3, bucket, verdict, drill, around, ended_at=written_at)
     verdict = record_verdict(s3, bucket=bucket, verdict=verdict, drill_id=drill.drill_id)
@@ -140,9 +141,9 @@ def is_decided(verdict: Verdict) -> bool:
     return verdict.is_proven or bool(verdict.counts)
 
 
-def _keeps(standing: Verdict | None, new: Verdict) -> bool:
+def _keeps(standing: Verdict, new: Verdict) -> bool:
     """Say whether a drill keeps its verdict, because the new one knows less."""
-    return standing is not None and is_decided(standing) and not is_decided(new)
+    return is_decided(standing) and not is_decided(new)
 
 
 def hold_verdict(s3: Any, *, bucket: str, verdict: Verdict) -> bool:

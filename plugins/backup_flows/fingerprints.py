@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 GZIP = "application/gzip"
 BINARY = "application/octet-stream"
 BOUND_BY_RUN = "run"
+BOUND_BY_BRACKETS = "brackets"
 BOUND_BY_RECORDS = "records"
 MAX_BIND_TRIES = 20
 """Bindings follow each other two deep at most; the rest is for conflicts that S3 asks to try again."""
@@ -126,6 +127,11 @@ class Binding:
     depth: str = "full"
     notes: tuple[str, ...] = ()
     bound_by: str = BOUND_BY_RUN
+
+    @property
+    def made_by_run(self) -> bool:
+        """Whether a run of ours made the recovery point; a drill binds what somebody else made, too."""
+        return self.bound_by == BOUND_BY_RUN
 
     @property
     def prefix(self) -> str:
@@ -310,7 +316,7 @@ def yields_to_run(standing: Binding, depth: str) -> bool:
 
     :param depth: of the run's fingerprints.
     """
-    if standing.bound_by == BOUND_BY_RUN:
+    if standing.made_by_run:
         return False
     deeper = Depth(depth).rank - Depth(standing.depth).rank
     return deeper > 0 or (deeper == 0 and standing.bound_by == BOUND_BY_RECORDS)
@@ -331,7 +337,7 @@ def bind(s3: Any, bucket: str, binding: Binding) -> Binding:
         content, condition = get_for_update(s3, bucket, key)
         if content is not None:
             standing = Binding.from_dict(json.loads(content))
-            if binding.bound_by != BOUND_BY_RUN or not yields_to_run(standing, binding.depth):
+            if not binding.made_by_run or not yields_to_run(standing, binding.depth):
                 return standing
             log.warning("What a drill bound (%s, %s) gives way to the run's own", standing.bound_by, standing.depth)
         own = own or _copied(s3, bucket, binding)

@@ -62,6 +62,11 @@ def plan_arn_of(point: Mapping[str, Any]) -> str | None:
     return str(arn) if arn else None
 
 
+def is_own_plan(tags: Mapping[str, str]) -> bool:
+    """Say whether a backup plan is ours, by its tags: a plan inherits none, so that ours is enough there."""
+    return tags.get(MANAGED_BY_TAG) == MANAGED_BY
+
+
 def is_ours(arn: str, tags: Mapping[str, str], origin: Origin) -> bool:
     """Say whether this project made a point."""
     if not is_taggable(arn):

@@ -12,7 +12,7 @@ from typing import Any
 from backup_flows import fingerprints
 from backup_flows.depths import Place, take_like
 from backup_flows.evidence import record_evidence, versions
-from backup_flows.fingerprints import BOUND_BY_RUN, Binding, Taken
+from backup_flows.fingerprints import Binding, Taken
 from backup_flows.keys import evidence_prefix, settings_key
 from backup_flows.scan_parts import Part, merge_parts
 from backup_flows.store import get_bytes, put_bytes
@@ -163,7 +163,7 @@ def _validate(
             record_settings(dynamodb, request.restored_table, recorded_at=clock(), scaling=scaling),
             encryption_type=request.encryption_type,  # type: ignore[arg-type]
             restore_tested=request.restore_tested,
-            recorded_late=binding.bound_by != BOUND_BY_RUN,
+            recorded_late=not binding.made_by_run,
         )
     return _concluded(binding, found.comparison, found.settings, request.subject, decided_at=clock())
 

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from aws_backup.hooks.backup import is_taggable
 from backup_flows import fingerprints
 from backup_flows.keys import StateKeyError
-from backup_flows.ownership import plan_arn_of
+from backup_flows.ownership import is_own_plan, plan_arn_of
 from backup_flows.restores import delete_restored_table
 from backup_flows.stack import describe_stack
 from backup_flows.teardown_plan import PointDecision, Stock, decide_points
@@ -141,7 +141,7 @@ def _own_plans(backup: Any, points: Iterable[dict[str, Any]]) -> set[str]:
             tags = backup.list_tags(ResourceArn=arn).get("Tags", {})
         except backup.exceptions.ResourceNotFoundException:
             continue  # The points of a plan that is gone bear its name.
-        if tags.get(MANAGED_BY_TAG) == MANAGED_BY:
+        if is_own_plan(tags):
             found.add(arn)
     return found
 
@@ -172,8 +172,8 @@ def _bound(s3: Any, bucket: str | None, points: Iterable[dict[str, Any]]) -> set
             binding = fingerprints.find_binding(s3, bucket, table_name_of(point["ResourceArn"]), arn)
         except StateKeyError:
             continue  # not a DynamoDB table's recovery point at all
-        if binding is not None and binding.bound_by == fingerprints.BOUND_BY_RUN:
-            found.add(arn)  # A drill binds what somebody else made, too.
+        if binding is not None and binding.made_by_run:
+            found.add(arn)
     return found
 
 

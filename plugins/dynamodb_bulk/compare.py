@@ -169,21 +169,15 @@ class Comparison:
         return compared - sum(others)
 
     @property
-    def absent_in_motion(self) -> int | None:
-        """Items that were deleted or added in between and did not come back; None if unknown."""
-        if self.absent_deleted is None or self.absent_added is None:
-            return None
-        return self.absent_deleted + self.absent_added
-
-    @property
     def unverifiable_ratio(self) -> float | None:
-        """Share of the compared items that could not be verified, from 0 to 1.
+        """Share of the compared items that could not be verified, from 0 to 1; None if unknown.
 
         These are the unverifiable ones, and of the absent ones those that no single moment of the backup explains.
         """
-        if self.unverifiable is None or self.absent_deleted is None or self.absent_added is None or not self.compared:
-            return None if self.compared is None else 0.0
-        return _unverified(self.unverifiable, self.absent_deleted, self.absent_added) / self.compared
+        if None in (self.compared, self.unverifiable, self.absent_deleted, self.absent_added):
+            return None
+        unverified = _unverified(self.unverifiable or 0, self.absent_deleted or 0, self.absent_added or 0)
+        return unverified / self.compared if self.compared else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as JSON-ready values."""

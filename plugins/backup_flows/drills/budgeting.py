@@ -82,12 +82,11 @@ def reserve_brackets(s3: Any, dynamodb: Any, order: Mapping[str, Any], job: Job,
     told = None if job.size_bytes else told_size(dynamodb, job.table)
     size = told if told is not None else job.size_bytes
     if size is None and limit is not None:
-        raise BudgetRefusedError(
-            f"budget.monthly_usd allows {limit:.2f} $ a month, and what the two point-in-time restores around the "
-            f"backup of table {job.table} cost can't be told: AWS tells neither the size of recovery point "
-            f"{job.recovery_point_arn} nor, as yet, that of the table. Nothing was restored. DynamoDB tells a table's "
-            "size anew about every six hours: clear this task then. Or give the table proof.depth: schema in "
-            "include/protection.yaml, which needs no such restores."
+        raise _size_unknown(
+            limit,
+            f"the two point-in-time restores around the backup of table {job.table} cost",
+            job.recovery_point_arn,
+            or_else="give the table proof.depth: schema in include/protection.yaml, which needs no such restores.",
         )
     cost = cost_of(bracket_work(size, of_table=told is not None), prices, region=job.table_arn.split(":")[3])
     drilled = Drilled(job.table, order["as_of"], f"{order['run_key']}-brackets")
@@ -96,6 +95,14 @@ def reserve_brackets(s3: Any, dynamodb: Any, order: Mapping[str, Any], job: Job,
     except OverBudgetError as error:
         raise BudgetRefusedError(str(error)) from error
     log.info("Two point-in-time restores around the backup are expected to cost %.4f $", cost.usd)
+
+
+def _size_unknown(limit: float, what_costs: str, recovery_point_arn: str, *, or_else: str) -> BudgetRefusedError:
+    return BudgetRefusedError(
+        f"budget.monthly_usd allows {limit:.2f} $ a month, and what {what_costs} can't be told: AWS tells neither the "
+        f"size of recovery point {recovery_point_arn} nor, as yet, that of the table. Nothing was restored. DynamoDB "
+        f"tells a table's size anew about every six hours: clear this task then. Or {or_else}"
+    )
 
 
 @task(task_id=CHECK_BUDGET, retries=5)
@@ -116,11 +123,11 @@ def check_budget(order: dict[str, Any], binding: dict[str, Any]) -> dict[str, An
     if estimate is None:
         return {"estimate": None, "month": month_of(expectation.looked_at), "others_usd": None, "limit_usd": limit}
     if limit is not None and expectation.work.restored_bytes is None:
-        raise BudgetRefusedError(
-            f"budget.monthly_usd allows {limit:.2f} $ a month, and what the drill of table {order['table']} costs "
-            f"can't be told: AWS tells neither the size of recovery point {binding['recovery_point_arn']} nor, as yet, "
-            "that of the table. Nothing was restored. DynamoDB tells a table's size anew about every six hours: clear "
-            "this task then. Or drill another recovery point."
+        raise _size_unknown(
+            limit,
+            f"the drill of table {order['table']} costs",
+            binding["recovery_point_arn"],
+            or_else="drill another recovery point.",
         )
     month, details = month_of(expectation.looked_at), estimate.to_dict()
     drilled = Drilled(order["table"], order["as_of"], drill_id)

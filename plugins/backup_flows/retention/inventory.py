@@ -19,9 +19,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from aws_backup.exceptions import AwsBackupError
 from aws_backup.hooks.backup import BackupHook, is_taggable
 from backup_flows.evidence import read_verdict
-from backup_flows.fingerprints import BOUND_BY_RUN, find_binding
+from backup_flows.fingerprints import find_binding
 from backup_flows.keys import StateKeyError, recovery_point_id, restore_record_key, verdict_key
-from backup_flows.ownership import Origin, is_ours, plan_arn_of
+from backup_flows.ownership import Origin, is_ours, is_own_plan, plan_arn_of
 from backup_flows.retention.tag_book import TagBook
 from backup_flows.store import get_json
 from recovery_retention.names import MANAGED_BY, MANAGED_BY_TAG, parse_restored_name
@@ -146,8 +146,7 @@ def _gather(at: Surroundings, found: Inventory, *, as_of: dt.datetime | None, no
     holds, ours = read_holds(at.hook)
     own = _made_by_runs(at, [answer for answer in listed if _may_be_own(answer, records)])
     plans = {plan for answer in listed if (plan := plan_arn_of(answer)) is not None}
-    # A plan inherits no tags, so there ours is enough.
-    own_plans = {plan for plan in plans if found.tags.of(plan).get(MANAGED_BY_TAG) == MANAGED_BY}
+    own_plans = {plan for plan in plans if is_own_plan(found.tags.of(plan))}
     for answer in listed:
         arn = answer["RecoveryPointArn"]
         tags = found.tags.of(arn)
@@ -173,12 +172,12 @@ def _may_be_own(answer: Mapping[str, Any], records: Mapping[tuple[str, str], Rec
 
 
 def _made_by_runs(at: Surroundings, answers: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Return those of some points that a run of ours made; a drill binds what somebody else made, too."""
+    """Return those of some points that a run of ours made."""
 
     def is_own(answer: Mapping[str, Any]) -> bool:
         table, arn = table_name_of(answer["ResourceArn"]), answer["RecoveryPointArn"]
         binding = find_binding(at.s3, at.bucket, table, arn)
-        return binding is not None and binding.bound_by == BOUND_BY_RUN
+        return binding is not None and binding.made_by_run
 
     with ThreadPoolExecutor(_READERS) as pool:
         told = pool.map(is_own, answers)

@@ -68,15 +68,16 @@ def judge(
     asked = applies and bool(planned["approval"] or planned["mode"]["raised"])
     answered = answer_text(answer, asked=asked)
     refused = answered.startswith(("refused", "unanswered"))
+    may_delete = applies and not refused
     # What an earlier try wanted, and the plan wants no more, is told where it is gone; that it is there is right.
-    due = set(planned_deletions) & (set(planned_deletions) if applies and not refused else set(wanted))
+    due = set(planned_deletions) if may_delete else set(planned_deletions) & set(wanted)
     left = {arn: reason for arn, reason in left.items() if arn in due}
     result = {
         "mode": "apply" if applies else "preview",
         "answer": answered,
         "deleted": [arn for arn in gone if arn in wanted],
         "still_there": dict(left),
-        "would_delete": [] if applies and not refused else list(planned_deletions),
+        "would_delete": [] if may_delete else list(planned_deletions),
         "drills": list(drills or []),
         "protected": [dict(step) for step in protected or []],
         "swept": list((tables or {}).get("dropped", [])),
@@ -92,9 +93,8 @@ def judge(
             wrong.append(f"{step['subject']} is lost on {step['lost_at']}, with nothing newer proven: {step['detail']}")
         elif step["outcome"] == "refused":
             wrong.append(f"{step['subject']}: {step['detail']}")
-    wrong += (
-        ["the task approve did not end well, so nothing was deleted: see its log"] if answered == UNANSWERED else []
-    )
+    if answered == UNANSWERED:
+        wrong.append("the task approve did not end well, so nothing was deleted: see its log")
     ended_badly: dict[str, Any] = {"request_drills": drills, "protect_points": protected}
     if not refused:
         ended_badly |= {"sweep_restored_tables": tables, "sweep_files": files}

@@ -318,7 +318,7 @@ class TestAgainstTheRuleItself:
                 expected[key] = "missing" if came is None else "extra" if was is None else "changed"
         assert named(result) == expected
         assert result.proven is not None
-        assert result.absent_in_motion == absent
+        assert (result.absent_deleted or 0) + (result.absent_added or 0) == absent
         assert result.compared == result.proven + absent + len(expected)
         wrong = any(kind != "unverifiable" for kind in expected.values())
         drifted = Outcome.EQUAL_DRIFTING if result.proven else Outcome.UNDECIDED
