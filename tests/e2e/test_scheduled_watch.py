@@ -71,9 +71,10 @@ def test_played_days_are_green_a_broken_one_is_red_and_the_past_is_honest(played
     broken = site.xcom(run_id, "watch", dag_id=WATCH)["broken"]
     assert any("MISSING (not selected)" in line and "backup_stack" in line for line in broken)
 
-    yesterday = datetime.now(UTC).date() - DAY
+    # The date whose period, until 08:30 of the next one, is the last that is over by Airflow's clock.
+    past = (datetime.now(UTC) - timedelta(hours=8, minutes=30)).date() - DAY
     played.rest.create_backfill(
-        WATCH, f"{yesterday}T00:00:00Z", f"{yesterday}T23:59:59Z", max_active_runs=1, dag_run_conf={"stack_name": STACK}
+        WATCH, f"{past}T00:00:00Z", f"{past}T23:59:59Z", max_active_runs=1, dag_run_conf={"stack_name": STACK}
     )
 
     def filled():
@@ -82,4 +83,4 @@ def test_played_days_are_green_a_broken_one_is_red_and_the_past_is_honest(played
     (run,) = wait_until(filled, timeout=RUN_SECONDS, what="the backfill's run")
     assert played.wait_run(WATCH, run["dag_run_id"], timeout=RUN_SECONDS) == "success"
     assert counts(site, run["dag_run_id"])["NOT_EXPECTED"] >= 1
-    assert site.xcom(run["dag_run_id"], "watch", dag_id=WATCH)["period_start"] == f"{yesterday}T08:30:00+00:00"
+    assert site.xcom(run["dag_run_id"], "watch", dag_id=WATCH)["period_start"] == f"{past}T08:30:00+00:00"
