@@ -25,7 +25,7 @@ def stack(tmp_path_factory, impatient):
 
 @pytest.fixture(scope="module")
 def site(stack, deploy):
-    return deploy(stack, "bracketed", BackupSchedule="cron(0 5 1 1 ? 2099)")
+    return deploy(stack, "bracketed")
 
 
 @pytest.fixture

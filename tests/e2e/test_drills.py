@@ -40,8 +40,7 @@ def stack(tmp_path_factory, impatient):
 
 @pytest.fixture(scope="module")
 def site(stack, deploy):
-    # Its backup plan rests: what that makes is another matter.
-    return deploy(stack, "orders-backup", BackupSchedule="cron(0 5 1 1 ? 2099)")
+    return deploy(stack, "orders-backup")
 
 
 @pytest.fixture(scope="module")

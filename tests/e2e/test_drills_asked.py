@@ -17,7 +17,7 @@ def site(tmp_path_factory, impatient, deploy):
     aws_args = ["--job-seconds=2", "--restore-seconds=2", "--delete-seconds=1"]
     with LocalStack(tmp_path_factory.mktemp("asked"), aws_args=aws_args, env=impatient) as stack:
         # Named as runs that an asset starts expect it.
-        yield deploy(stack, "orders-backup", BackupSchedule="cron(0 5 1 1 ? 2099)")
+        yield deploy(stack, "orders-backup")
 
 
 def test_an_event_that_asks_for_a_recovery_point_has_it_drilled(site, back_up_bound):

@@ -88,7 +88,7 @@ def backfill(stack, day):
 
 
 def test_a_scheduled_run_deletes_and_on_ten_days_what_is_left_is_what_the_rules_say(played, deploy):
-    site = deploy(played, STACK, BackupSchedule="cron(0 5 1 1 ? 2099)")
+    site = deploy(played, STACK)
     policy = KeepPolicy(**RULES)
     every: list[RecoveryPoint] = []
 
