@@ -84,7 +84,7 @@ class Options:
     shards: tuple[int, ...] = (2, 7, 64, 257, 1000)
     dicts_once: bool = False
     wall_items: int = 20_000
-    servers: tuple[str, ...] = ("roto", "dynalite", "local_aws")
+    servers: tuple[str, ...] = ("roto", "roto_jemalloc", "dynalite", "local_aws")
     endpoint_url: str | None = None
     server: str | None = None
 

@@ -12,7 +12,8 @@ Memory and differences of a million items, which takes a long time and some GB::
 
     python benchmarks/run.py --large
 
-``wall`` and ``agree`` fetch the servers that they need; ``wall`` measures on another one too, if it is named::
+``wall`` and ``agree`` fetch the servers that they need, and leave out, by name, what this machine can't run. ``wall``
+measures on another one too, if it is named::
 
     python benchmarks/run.py --servers "" --endpoint-url http://127.0.0.1:8000 --server "DynamoDB Local" wall
 """

@@ -71,6 +71,16 @@ def test_a_fetch_that_fails_leaves_nothing(servers: Any, tmp_path: Path) -> None
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+@pytest.mark.parametrize(("name", "needed"), [("roto_jemalloc", "libjemalloc2"), ("dynalite", "Node.js")])
+def test_a_server_that_this_machine_can_not_run_says_what_is_missing(
+    servers: Any, monkeypatch: pytest.MonkeyPatch, name: str, needed: str
+) -> None:
+    monkeypatch.setattr(servers.ctypes.util, "find_library", lambda name: None)
+    monkeypatch.setattr(servers.shutil, "which", lambda name: None)
+    with pytest.raises(servers.NotInstalledError, match=needed), servers.running(name):
+        pytest.fail("it does not run")
+
+
 def test_every_server_but_our_own_is_pinned_with_hashes(servers: Any) -> None:
     pins = servers._PINS
     assert (pins / "requirements.txt").read_text().count("--hash=sha256:") >= 1
