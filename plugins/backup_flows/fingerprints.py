@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from backup_flows.defaults import SCAN_LIMIT
 from backup_flows.keys import recovery_point_prefix
 from backup_flows.store import get_bytes, get_for_update, get_json, put_bytes, put_if, put_json
 from dynamodb_bulk.compare import Manifests
@@ -40,6 +41,15 @@ BOUND_BY_BRACKETS = "brackets"
 BOUND_BY_RECORDS = "records"
 MAX_BIND_TRIES = 20
 """Bindings follow each other two deep at most; the rest is for conflicts that S3 asks to try again."""
+REPORT_SECONDS = 300.0
+"""A scan that is slow, or has come far, tells how far it is after that time also where nothing has doubled."""
+SCAN_SECONDS = 0.95 * SCAN_LIMIT.total_seconds()
+"""A scan that takes longer gives up by itself, and says how far it came. Airflow's own time limit, a little later, is
+no ordinary error: nobody would put on record why the table can't be read."""
+
+
+class ScanDeadlineError(TimeoutError):
+    """A table, or a part of one, could not be read in the time that its task has; the message says how far it came."""
 
 
 class FingerprintMissingError(LookupError):
@@ -362,7 +372,7 @@ def _copied(s3: Any, bucket: str, binding: Binding) -> Binding:
 
 
 class ScanMeter:
-    """Progress callback of a scan: keeps its figures, and logs each time the number of items has doubled.
+    """Progress callback of a scan: keeps its figures, logs as it doubles and every few minutes, ends it in time.
 
     :param name: what is being read, for the log.
     """
@@ -371,6 +381,7 @@ class ScanMeter:
         self.name = name
         self.figures = ScanFigures()
         self._due = 10_000
+        self._told_at = 0.0
 
     def __call__(self, progress: ScanProgress) -> None:
         """Take note of how far the scan is."""
@@ -380,9 +391,15 @@ class ScanMeter:
             seconds=round(progress.seconds, 3),
             capacity_units=round(progress.capacity_units, 1),
         )
-        if progress.items < self._due:
+        if progress.seconds >= SCAN_SECONDS and progress.segments_done < progress.segments:
+            raise ScanDeadlineError(
+                f"{self.name} was not read in {progress.seconds:.0f} s: only {progress.items} items, "
+                f"{progress.size / 1e6:.1f} MB, {progress.segments_done} of {progress.segments} segments. Raise "
+                "max_rcu or the table's read capacity, or let a task read less (scan_part_mb)."
+            )
+        if progress.items < self._due and progress.seconds - self._told_at < REPORT_SECONDS:
             return
-        self._due = progress.items * 2
+        self._due, self._told_at = max(self._due, progress.items * 2), progress.seconds
         log.info(
             "%s: %s items, %.1f MB, %.0f items/s so far%s",
             self.name,

@@ -2,11 +2,13 @@
 
 Layout below the bucket, for a fingerprint whose prefix is ``<prefix>``::
 
-    <prefix>parts/<plan>/<index>.{shard.json.gz,manifest.bin,figures.json}    one part each
-    <prefix>parts/<plan>/<index>.error.json                                   instead, of a part that can't be read
+    <prefix>parts/<plan>/<index>.{shard.json.gz,figures.json}    one part each
+    <prefix>parts/<plan>/<index>.<digest>.manifest.bin           its manifest, told by the part's own fingerprint
+    <prefix>parts/<plan>/<index>.error.json                      instead, of a part that can't be read
 
-A part that is read again replaces its own files, so a task may be retried. The whole is made of the parts of one
-plan only: those of an earlier one were read at another time.
+A part that is read again drops its own result first and then replaces it, so a task may be retried; of two tries at
+once, one's fingerprint is never taken for the other's manifest. The whole is made of the parts of one plan only: those
+of an earlier one were read at another time.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from dataclasses import asdict, dataclass
 from typing import IO, Any
 
 from backup_flows import fingerprints
-from backup_flows.fingerprints import BINARY, GZIP, ScanFigures, Taken
+from backup_flows.fingerprints import BINARY, GZIP, SCAN_SECONDS, ScanFigures, Taken
 from backup_flows.store import get_bytes, get_json, put_bytes, put_json
 from dynamodb_bulk.fingerprint import (
     Fingerprint,
@@ -42,6 +44,9 @@ MAX_PARTS = 256
 """More are never planned, the parts become larger instead: Airflow maps a task to 1024 at most."""
 PARTS_AT_ONCE = 16
 """Mapped tasks of one kind that a run has at work at the same time; each gets its share of a read limit."""
+SHARD = "shard.json.gz"
+_UNIT_BYTES = 4096
+"""What one read capacity unit reads consistently, at best: small pages are rounded up."""
 
 
 class PartMissingError(LookupError):
@@ -85,6 +90,10 @@ class Part:
         """Return the S3 key of one of the part's files."""
         return f"{self.prefix}parts/{self.plan}/{self.shard['index']:04d}.{name}"
 
+    def manifest_key(self, shard: ShardFingerprint) -> str:
+        """Return the S3 key of the manifest that belongs to what was read of the part."""
+        return self.key(f"{shard.fingerprint.digest}.manifest.bin")
+
 
 def plan_parts(
     dynamodb: Any,
@@ -101,9 +110,13 @@ def plan_parts(
 
     :param expected_bytes: what is known of the table's size. DynamoDB's own figure may be six hours old, so the
         larger of the two counts. A table that is not there yet (a restore's target) is of the expected size.
-    :param max_rcu: read capacity units a second for all parts together.
+    :param max_rcu: read capacity units a second for all parts together. Where it is low, the parts are made smaller:
+        each must be read in the time that its task has.
     """
     names = tuple(key_names) if key_names is not None else table_key_names(dynamodb, table)
+    if max_rcu is not None:
+        # Half of the time, as no page uses its last unit up, and the table may be larger than it is known to be.
+        part_bytes = max(1, min(part_bytes, int(max_rcu / PARTS_AT_ONCE * _UNIT_BYTES * SCAN_SECONDS / 2)))
     shards = plan_shards(max(expected_bytes, _told_size(dynamodb, table)), shard_bytes=part_bytes, max_shards=MAX_PARTS)
     if len(shards) == 1:
         return []
@@ -126,6 +139,8 @@ def take_part(dynamodb: Any, s3: Any, *, bucket: str, part: Part) -> dict[str, A
     """
     shard = Shard(**part.shard)
     meter = fingerprints.ScanMeter(f"{part.table} part {shard.index + 1} of {shard.of}")
+    # What was read before may be of a table that was made anew since: it must not stand where this fails.
+    s3.delete_object(Bucket=bucket, Key=part.key(SHARD))
     with tempfile.TemporaryFile() as sink:
         taken = take_shard(
             dynamodb,
@@ -137,11 +152,11 @@ def take_part(dynamodb: Any, s3: Any, *, bucket: str, part: Part) -> dict[str, A
             max_rcu=part.max_rcu,
         )
         sink.seek(0)
-        s3.upload_fileobj(sink, bucket, part.key("manifest.bin"), ExtraArgs={"ContentType": BINARY})
+        s3.upload_fileobj(sink, bucket, part.manifest_key(taken), ExtraArgs={"ContentType": BINARY})
     figures = asdict(meter.figures)
     put_json(s3, bucket, part.key("figures.json"), figures)
     # Last: who finds it finds the other two.
-    put_bytes(s3, bucket, part.key("shard.json.gz"), taken.to_bytes(), content_type=GZIP)
+    put_bytes(s3, bucket, part.key(SHARD), taken.to_bytes(), content_type=GZIP)
     return figures
 
 
@@ -149,6 +164,7 @@ def record_unreadable(s3: Any, *, bucket: str, part: Part, error: Exception) -> 
     """Put on record why a part can't be read, so that what needs it fails with that reason."""
     record = {"type": type(error).__name__, "message": str(error)}
     put_json(s3, bucket, part.key("error.json"), record)
+    s3.delete_object(Bucket=bucket, Key=part.key(SHARD))
     return record
 
 
@@ -161,10 +177,12 @@ def merge_parts(
     :raises PartUnreadableError: a part could not be read.
     :raises PartMissingError: a part was not read.
     """
-    merged = merge_shards([_shard_of(s3, bucket, part) for part in parts])
+    shards = [_shard_of(s3, bucket, part) for part in parts]
+    merged = merge_shards(shards)
     figures = _total([_figures_of(s3, bucket, part) for part in parts])
     with tempfile.TemporaryFile() as sink:
-        join_manifests(_manifests(s3, bucket, parts), sink, like=merged)
+        keys = [part.manifest_key(shard) for part, shard in zip(parts, shards, strict=True)]
+        join_manifests(_manifests(s3, bucket, keys), sink, like=merged)
         sink.seek(0)
         taken = fingerprints.keep(
             s3, bucket=bucket, prefix=prefix, fingerprint=merged, manifest=sink, figures=figures, clock=clock
@@ -174,7 +192,7 @@ def merge_parts(
 
 
 def _shard_of(s3: Any, bucket: str, part: Part) -> ShardFingerprint:
-    content = get_bytes(s3, bucket, part.key("shard.json.gz"))
+    content = get_bytes(s3, bucket, part.key(SHARD))
     if content is not None:
         return ShardFingerprint.from_bytes(content)
     failed = get_json(s3, bucket, part.key("error.json"))
@@ -184,7 +202,7 @@ def _shard_of(s3: Any, bucket: str, part: Part) -> ShardFingerprint:
             f"{failed['type']}: {failed['message']}"
         )
     raise PartMissingError(
-        f"s3://{bucket}/{part.key('shard.json.gz')} is missing: part {part.shard['index'] + 1} of "
+        f"s3://{bucket}/{part.key(SHARD)} is missing: part {part.shard['index'] + 1} of "
         f"{part.shard['of']} of table {part.table} was not read. Clear the task that plans the parts."
     )
 
@@ -207,11 +225,11 @@ def _total(figures: Sequence[ScanFigures]) -> ScanFigures:
     )
 
 
-def _manifests(s3: Any, bucket: str, parts: Sequence[Part]) -> Iterator[IO[bytes]]:
+def _manifests(s3: Any, bucket: str, keys: Sequence[str]) -> Iterator[IO[bytes]]:
     """Open the parts' manifests one after the other, each fetched when its turn comes and dropped after it."""
-    for part in parts:
+    for key in keys:
         with contextlib.ExitStack() as stack:
             copy = stack.enter_context(tempfile.TemporaryFile())
-            s3.download_fileobj(bucket, part.key("manifest.bin"), copy)
+            s3.download_fileobj(bucket, key, copy)
             copy.seek(0)
             yield copy

@@ -272,5 +272,13 @@ def test_the_progress_of_a_long_scan_is_told_as_it_doubles(caplog):
     assert "20000 items/s" in caplog.records[-1].message
 
 
+def test_that_of_a_slow_scan_every_few_minutes(caplog):
+    report = fingerprints.ScanMeter("orders")
+    with caplog.at_level("INFO", logger="backup_flows.fingerprints"):
+        for seconds in range(0, 1000, 100):
+            report(ScanProgress(items=seconds, pages=seconds, segments_done=0, segments=4, seconds=float(seconds)))
+    assert [record.args[1] for record in caplog.records] == [300, 600, 900]
+
+
 def test_awss_time_is_what_counts(flow, taken):
     assert dt.datetime.fromisoformat(taken("p.").taken_at) == flow.now()
