@@ -24,6 +24,8 @@ TASK_LIMIT = dt.timedelta(minutes=30)
 """``execution_timeout`` of a task that does not say otherwise."""
 BACKUP_LIMIT = dt.timedelta(hours=10)
 """AWS's default start window is 8 hours; then the job itself."""
+LOAD_LIMIT = dt.timedelta(hours=6)
+"""Handling a large order file: staging it, and each step of its load."""
 RESTORE_LIMIT = dt.timedelta(hours=10)
 """95 % of restores take less than an hour; a large table with indexes may take many."""
 SCAN_LIMIT = dt.timedelta(hours=4)

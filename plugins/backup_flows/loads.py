@@ -15,6 +15,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, TypeVar
@@ -24,7 +25,7 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException
 
 from backup_flows.aws import AWS_CONN_ID, client, server_time
-from backup_flows.defaults import MAPPED_MAY_BE_SKIPPED, ORDERS_TABLE
+from backup_flows.defaults import LOAD_LIMIT, MAPPED_MAY_BE_SKIPPED, ORDERS_TABLE
 from backup_flows.keys import load_prefix, rejects_key
 from backup_flows.leasing import ensure_lease, ensure_run_holds_lease
 from backup_flows.orders import SCHEMA_FILE, VersionedObject
@@ -33,6 +34,7 @@ from dynamodb_bulk.checkpoints import CheckpointStore, S3Checkpoints
 from dynamodb_bulk.errors import (
     AccountingError,
     CheckpointMismatchError,
+    CheckpointMissingError,
     KeySchemaMismatchError,
     SchemaError,
     SourceError,
@@ -45,13 +47,15 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LOAD_LIMIT = dt.timedelta(hours=6)
-"""``execution_timeout`` of a task that writes; the load itself gives up a little earlier and says how far it came."""
 SHARDS_AT_ONCE = 8
 """Shards of one load that are written at the same time; each gets its share of a write limit."""
 SHARD_MEGABYTES = 64
 FIRST_REPORT = 10_000
 """So many items are written when a load first tells how far it is; then each time the number has doubled."""
+REPORT_SECONDS = 300.0
+"""A load that is slow, or has come far, tells how far it is after that time also where the number has not doubled."""
+LEASE_CHECK_SECONDS = 60.0
+"""How often a load makes sure, while it writes, that its run still holds the table."""
 
 FINAL_LOAD_ERRORS = (
     AccountingError,
@@ -66,6 +70,7 @@ FINAL_LOAD_ERRORS = (
 
 _WRITTEN = "written.json"
 _STARTED = "started"
+_DECISION = "decision.json"
 
 
 class BadLoadError(AirflowFailException):
@@ -121,6 +126,7 @@ def load_settings(*, max_reject_ratio: float, max_wcu: float | None, writers: in
     return LoadSettings(
         max_reject_ratio=max_reject_ratio,
         max_wcu=max_wcu / writers if max_wcu is not None else None,
+        # Before Airflow's own limit, so that the load itself says how far it came.
         deadline_seconds=0.95 * LOAD_LIMIT.total_seconds(),
     )
 
@@ -143,11 +149,19 @@ def make_job(
     )
 
 
-def load_order_file(dynamodb: Any, s3: Any, *, job: Any, rejects: tuple[str, str]) -> dict[str, Any]:
+def load_order_file(
+    dynamodb: Any,
+    s3: Any,
+    *,
+    job: Any,
+    rejects: tuple[str, str],
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
     """Load a staged order file into a table; the refused rows go to the rejects file in S3.
 
     :param job: see :func:`make_job`; its checkpoint lets the same call go on after it was killed.
     :param rejects: bucket and key of the rejects file; it is written only if rows were refused.
+    :param progress: called with items written and items to write, after each batch; tells the log if not given.
     :return: the load's report as plain JSON.
     :raises BadLoadError: too many rows were refused (nothing was written), or the file or the table is wrong.
     """
@@ -164,7 +178,7 @@ def load_order_file(dynamodb: Any, s3: Any, *, job: Any, rejects: tuple[str, str
                 rejects=sink,
                 rejects_name=address,
                 settings=job.settings,
-                progress=LoadMeter(job.table_name),
+                progress=progress or LoadMeter(job.table_name),
                 checkpoint=job.store,
             )
 
@@ -221,17 +235,62 @@ def rejects_file(s3: Any, bucket: str, key: str) -> Iterator[tuple[IO[bytes], st
 
 
 class LoadMeter:
-    """Progress callback of a load: logs each time the number of written items has doubled."""
+    """Progress callback of a load: logs each time the number of written items has doubled, and every few minutes.
 
-    def __init__(self, name: str) -> None:
+    :param name: what is loaded, for the log.
+    :param clock: seconds that only grow.
+    """
+
+    def __init__(self, name: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._name = name
+        self._clock = clock
         self._due = FIRST_REPORT
+        self._told_at = clock()
+        self._began: tuple[float, int] | None = None
 
     def __call__(self, written: int, to_write: int) -> None:
         """Take note of how far the load is."""
-        if written >= self._due:
-            log.info("%s: %s of %s items written (%.0f %%)", self._name, written, to_write, 100 * written / to_write)
-            self._due = written * 2
+        now = self._clock()
+        # What an earlier try wrote says nothing of how fast this one is.
+        began, before = self._began = self._began or (now, written)
+        if written < self._due and now - self._told_at < REPORT_SECONDS:
+            return
+        self._due, self._told_at = max(FIRST_REPORT, written * 2), now
+        rate = (written - before) / (now - began) if now > began else 0.0
+        log.info(
+            "%s: %s of %s items written (%.0f %%)%s",
+            self._name,
+            written,
+            to_write,
+            100 * written / max(1, to_write),
+            f", {rate:.0f} items/s so far, {(to_write - written) / rate:.0f} s to go" if rate else "",
+        )
+
+
+class WatchedLease:
+    """Progress callback of a load that ends it where the run has lost its table's lease; else extends the lease.
+
+    A worker that was cut off for long goes on when it wakes up: by then its run may be over, and another run may have
+    loaded its own file.
+
+    :param lease: what the lease operator returned.
+    :param then: the callback that tells how far the load is.
+    """
+
+    def __init__(self, lease: dict[str, Any], then: Callable[[int, int], None]) -> None:
+        self._lease = lease
+        self._then = then
+        self._checked_at = time.monotonic()
+
+    def __call__(self, written: int, to_write: int) -> None:
+        """Take note of how far the load is.
+
+        :raises backup_flows.lease.LeaseLostError: the run must not write any more.
+        """
+        self._then(written, to_write)
+        if time.monotonic() - self._checked_at >= LEASE_CHECK_SECONDS:
+            ensure_lease(self._lease)
+            self._checked_at = time.monotonic()
 
 
 def _writing_client() -> Any:
@@ -244,15 +303,17 @@ def _writing_client() -> Any:
 
 def _job(resources: dict[str, Any], staged: dict[str, Any], lease: dict[str, Any], *, writers: int = 1) -> Any:
     params = get_current_context()["params"]
-    return make_job(
-        client("s3"),
-        staged=staged,
-        table=resources["table"],
-        bucket=resources["bucket"],
-        prefix=load_prefix(resources["table"], resources["run_key"], staged["version_id"]),
-        fence=lease["fence"],
-        settings=load_settings(max_reject_ratio=params["max_reject_ratio"], max_wcu=params["max_wcu"], writers=writers),
-    )
+    settings = load_settings(max_reject_ratio=params["max_reject_ratio"], max_wcu=params["max_wcu"], writers=writers)
+    with final_errors():
+        return make_job(
+            client("s3"),
+            staged=staged,
+            table=resources["table"],
+            bucket=resources["bucket"],
+            prefix=load_prefix(resources["table"], resources["run_key"], staged["version_id"]),
+            fence=lease["fence"],
+            settings=settings,
+        )
 
 
 def _rejects(resources: dict[str, Any]) -> tuple[str, str]:
@@ -260,7 +321,7 @@ def _rejects(resources: dict[str, Any]) -> tuple[str, str]:
     return resources["bucket"], rejects_key(resources["as_of"], resources["run_key"])
 
 
-@task(task_id="plan_load")
+@task(task_id="plan_load", execution_timeout=LOAD_LIMIT)
 def plan_load(resources: dict[str, Any], staged: dict[str, Any], lease: dict[str, Any]) -> list[int]:
     """Cut the staged file into shards, one mapped task each; none if ``load`` does it all by itself."""
     from dynamodb_bulk import shards
@@ -283,7 +344,8 @@ def survey_shard(shard: int, resources: dict[str, Any], staged: dict[str, Any], 
     """Find out what is in a shard of the file; nothing is written to the table."""
     from dynamodb_bulk import shards
 
-    found = shards.survey_planned_shard(_job(resources, staged, lease), shard)
+    with final_errors():
+        found = shards.survey_planned_shard(_job(resources, staged, lease), shard)
     log.info(
         "Shard %s: %s rows, %s refused, %s bytes",
         shard,
@@ -293,7 +355,7 @@ def survey_shard(shard: int, resources: dict[str, Any], staged: dict[str, Any], 
     )
 
 
-@task(task_id="decide_load")
+@task(task_id="decide_load", execution_timeout=LOAD_LIMIT)
 def decide_load(resources: dict[str, Any], staged: dict[str, Any], lease: dict[str, Any]) -> None:
     """Decide which row of each key is written (the last one), and put the refused rows aside."""
     from dynamodb_bulk import shards
@@ -315,7 +377,7 @@ def write_shard(
     job = _job(resources, staged, lease, writers=min(len(planned), SHARDS_AT_ONCE))
     meter = LoadMeter(f"{resources['table']} shard {shard + 1} of {len(planned)}")
     with final_errors():
-        written = shards.write_planned_shard(_writing_client(), job, shard, progress=meter)
+        written = shards.write_planned_shard(_writing_client(), job, shard, progress=WatchedLease(lease, meter))
     log.info("Shard %s: %s items written, %s sent again", shard, written.written, written.resent)
 
 
@@ -335,11 +397,15 @@ def load(planned: list[int], resources: dict[str, Any], staged: dict[str, Any]) 
     context = get_current_context()
     lease = ensure_run_holds_lease(context)
     job, rejects = _job(resources, staged, lease), _rejects(resources)
-    if planned:
-        report = _account(job, rejects, server_time(client("sts")))
+    if planned and _is_handed_on(job.store):
+        # Asked before the account is closed: nothing that may fail comes after that.
+        ended = server_time(client("sts"))
+        report = _account(job, rejects, ended)
     else:
-        report = load_order_file(_writing_client(), client("s3"), job=job, rejects=rejects)
-    report["ended_at"] = server_time(client("sts")).isoformat()
+        meter = WatchedLease(lease, LoadMeter(resources["table"]))
+        report = load_order_file(_writing_client(), client("s3"), job=job, rejects=rejects, progress=meter)
+        ended = server_time(client("sts"))
+    report["ended_at"] = ended.isoformat()
     report["shards"] = max(1, len(planned))
     context["outlet_events"][ORDERS_TABLE].extra = {
         "table": resources["table"],
@@ -349,6 +415,22 @@ def load(planned: list[int], resources: dict[str, Any], staged: dict[str, Any]) 
     return report
 
 
+def _is_handed_on(store: CheckpointStore) -> bool:
+    """Say whether what the steps of a load handed on is still there.
+
+    Where it is not, the shards were accounted for before, by a task that died before Airflow knew of it or that was
+    cleared since. Then the file is loaded once more, which changes nothing.
+    """
+    started = store.get(_STARTED) is not None
+    if started and store.get(_DECISION) is not None:
+        return True
+    log.warning("The shards of this load were accounted for before: the file is loaded once more, by this task alone")
+    if started:
+        # What was to be forgotten is so in part. What this task itself kept, on an earlier try, has no such mark.
+        store.clear()
+    return False
+
+
 def _account(job: Any, rejects: tuple[str, str], now: dt.datetime) -> dict[str, Any]:
     """Put the shards' results together, and forget what the steps handed on: a cleared load starts anew."""
     from dynamodb_bulk.shards import finish_load
@@ -356,7 +438,14 @@ def _account(job: Any, rejects: tuple[str, str], now: dt.datetime) -> dict[str, 
 
     started = dt.datetime.fromisoformat(required(job.store, _STARTED).decode())
     bucket, key = rejects
-    report = finish_load(job, rejects_name=f"s3://{bucket}/{key}", seconds=(now - started).total_seconds())
+    try:
+        with final_errors():
+            report = finish_load(job, rejects_name=f"s3://{bucket}/{key}", seconds=(now - started).total_seconds())
+    except CheckpointMissingError as error:
+        raise BadLoadError(
+            f"{error} What was written under an earlier lease of the table does not count, as another run may have "
+            "loaded its own file since. Clear the task write_shard with all its map indexes; nothing else is lost."
+        ) from error
     job.store.clear()
     return tell(report)
 

@@ -8,12 +8,13 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from backup_flows import loads
-from backup_flows.defaults import ORDERS_TABLE
-from backup_flows.lease import LeaseLostError
+from backup_flows.defaults import LOAD_LIMIT, ORDERS_TABLE
+from backup_flows.lease import LeaseLostError, LeaseStore
 from backup_flows.leasing import lease_table, release_lease
 from backup_flows.loads import BadLoadError, FencedCheckpoints, load, load_order_file, load_settings, make_job
 from backup_flows.orders import VersionedObject, stage
-from dynamodb_bulk.checkpoints import LocalCheckpoints
+from dynamodb_bulk import load as load_module
+from dynamodb_bulk.checkpoints import LocalCheckpoints, S3Checkpoints
 
 HEADER = "order_id,item_id,customer_id,product,amount,currency,time_stamp,transaction_date"
 KEY = "staging/orders/as_of=2026-11-01/order_data.csv"
@@ -183,7 +184,45 @@ class TestSettings:
 
     def test_a_load_gives_up_before_airflow_kills_its_task(self):
         settings = load_settings(max_reject_ratio=0.1, max_wcu=None)
-        assert settings.deadline_seconds < loads.LOAD_LIMIT.total_seconds()
+        assert settings.deadline_seconds < LOAD_LIMIT.total_seconds()
+
+
+class TestLoadMeter:
+    @pytest.fixture
+    def meter(self, caplog, monkeypatch):
+        """A meter whose clock the test sets, and what it told."""
+        now = [100.0]
+        caplog.set_level("INFO", logger="backup_flows.loads")
+        found = loads.LoadMeter("orders", clock=lambda: now[0])
+
+        def at(seconds: float, written: int, to_write: int = 100_000) -> list[str]:
+            caplog.clear()
+            now[0] = 100.0 + seconds
+            found(written, to_write)
+            return [record.getMessage() for record in caplog.records]
+
+        return at
+
+    def test_it_tells_rate_and_time_to_go(self, meter):
+        assert meter(0, 0) == []
+        assert meter(10, 20_000) == ["orders: 20000 of 100000 items written (20 %), 2000 items/s so far, 40 s to go"]
+
+    def test_it_speaks_up_as_it_doubles_and_every_few_minutes(self, meter):
+        told = [bool(meter(seconds, written)) for seconds, written in ((1, 10_000), (2, 19_000), (3, 20_000))]
+        assert told == [True, False, True]
+        assert not meter(200, 21_000)
+        assert meter(304, 22_000)
+        assert not meter(305, 22_100)
+
+    def test_what_an_earlier_try_wrote_does_not_make_this_one_faster(self, meter):
+        assert meter(0, 40_000) == ["orders: 40000 of 100000 items written (40 %)"]
+        assert meter(40, 80_000) == ["orders: 80000 of 100000 items written (80 %), 1000 items/s so far, 20 s to go"]
+
+
+class TestTimeLimits:
+    @pytest.mark.parametrize("step", ["plan_load", "survey_shard", "decide_load", "write_shard", "load"])
+    def test_each_step_of_a_large_load_has_the_time_of_a_large_load(self, step: str):
+        assert getattr(loads, step).kwargs["execution_timeout"] == LOAD_LIMIT
 
 
 class TestFencedCheckpoints:
@@ -369,6 +408,101 @@ class TestTasks:
         with pytest.raises(BadLoadError, match=r"allowed share of 0\.3"):
             run.load([])
         assert flow.scan() == {}
+
+    def test_a_load_that_was_accounted_for_and_is_tried_again_comes_to_the_same(self, flow, run_of, small_shards):
+        """The task may die after it has forgotten what the steps handed on, and before Airflow knows of its end."""
+        run = run_of(MANY)
+        first = run.all()
+        items = flow.scan()
+        again = run.load(list(range(first["shards"])))
+        figures = ("rows_in", "written", "rejected", "duplicates", "bytes", "source_sha256", "shards")
+        assert {name: again[name] for name in figures} == {name: first[name] for name in figures}
+        assert flow.scan() == items
+        assert flow.keys("loads/") == []
+
+    @pytest.mark.parametrize("left", ["shards/", "started"], ids=["shards", "nothing else"])
+    def test_one_that_died_while_it_forgot_does_too(self, flow, run_of, small_shards, left: str):
+        run = run_of(MANY)
+        planned = run.plan()
+        run.survey(planned)
+        run.do(loads.decide_load, *run.common)
+        for shard in planned:
+            run.write(shard, planned)
+        flow.delete([key for key in flow.keys("loads/") if f"/{left}" not in key and not key.endswith("/started")])
+        assert run.load(planned)["written"] == 90
+        assert len(flow.scan()) == 90
+        assert flow.keys("loads/") == []
+
+    def test_a_load_that_is_repeated_by_one_task_goes_on_where_it_stood(self, flow, run_of, small_shards, monkeypatch):
+        run = run_of(MANY)
+        planned = list(range(run.all()["shards"]))
+        real = load_module.ShardWriter.write
+
+        def killed(*_: Any) -> None:
+            raise SystemExit(143)
+
+        monkeypatch.setattr(load_module.ShardWriter, "write", killed)
+        with pytest.raises(SystemExit):
+            run.load(planned)
+        surveyed = [key for key in flow.keys("loads/") if key.endswith("survey.json")]
+        kept = flow.etags("loads/")
+        monkeypatch.setattr(load_module.ShardWriter, "write", real)
+        monkeypatch.setattr(S3Checkpoints, "clear", lambda _: None)
+        assert run.load(planned)["written"] == 90
+        assert surveyed
+        assert {key: flow.etags("loads/")[key] for key in kept} == kept
+
+    def test_a_shard_of_a_lost_lease_says_which_tasks_to_clear(self, run_of, small_shards, flow, in_task):
+        run = run_of(MANY)
+        planned = run.plan()
+        run.survey(planned)
+        run.do(loads.decide_load, *run.common)
+        for shard in planned:
+            run.write(shard, planned)
+        in_task(release_lease, run.context, flow.resources)
+        run.take_lease()
+        with pytest.raises(BadLoadError, match=r"written\.json.*earlier lease.*[Cc]lear .*write_shard"):
+            run.load(planned)
+
+    @pytest.mark.parametrize("sharded", [False, True])
+    def test_who_loses_the_lease_while_writing_stops(self, flow, run_of, request, monkeypatch, in_task, sharded: bool):
+        """A worker that was cut off for long wakes up: another run holds the table by now."""
+        if sharded:
+            request.getfixturevalue("small_shards")
+        run = run_of(csv_of(*[row(str(n)) for n in range(1000)]))
+        planned = run.plan()
+        assert bool(planned) is sharded
+        run.survey(planned)
+        if sharded:
+            run.do(loads.decide_load, *run.common)
+        monkeypatch.setattr(loads, "LEASE_CHECK_SECONDS", 0.0)
+        told = loads.LoadMeter.__call__
+
+        def lost(meter: Any, written: int, to_write: int) -> None:
+            in_task(release_lease, run.context, flow.resources)
+            told(meter, written, to_write)
+
+        monkeypatch.setattr(loads.LoadMeter, "__call__", lost)
+        with pytest.raises(LeaseLostError):
+            run.write(0, planned) if sharded else run.load([])
+        assert len(flow.scan()) < 1000
+
+    def test_a_load_of_hours_keeps_its_lease(self, flow, run_of, monkeypatch):
+        run = run_of(csv_of(row("1")))
+        monkeypatch.setattr(loads, "LEASE_CHECK_SECONDS", 0.0)
+        monkeypatch.setattr(loads.LoadMeter, "__call__", lambda *_: flow.wait(600))
+        run.load([])
+        held = LeaseStore(flow.dynamodb, run.lease["lease_table"], clock=flow.now).read("orders")
+        assert held.expires_at == int(flow.now().timestamp()) + 900
+
+    def test_a_staged_file_that_is_gone_is_not_tried_again(self, flow, run_of, small_shards):
+        run = run_of(MANY)
+        planned = run.plan()
+        flow.s3.delete_object(Bucket=flow.bucket, Key=KEY, VersionId=run.staged["version_id"])
+        with pytest.raises(BadLoadError, match=KEY):
+            run.survey(planned)
+        with pytest.raises(BadLoadError, match=KEY):
+            run.write(0, planned)
 
     @pytest.mark.parametrize("sharded", [False, True])
     def test_without_the_lease_nothing_is_written(self, flow, run_of, small_shards, sharded: bool):
