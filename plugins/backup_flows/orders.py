@@ -7,13 +7,13 @@ import io
 import logging
 import tempfile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from backup_flows.aws import client
-from backup_flows.defaults import NO_RETRY
+from backup_flows.defaults import LOAD_LIMIT, NO_RETRY
 from backup_flows.keys import staged_key
 from backup_flows.project_files import project_file, project_home
 from dynamodb_bulk.errors import SourceError
@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 SCHEMA_FILE = "include/data/orders_schema.yaml"
 DEFAULT_SOURCE = "include/data/daily/order_data_{as_of}.csv"
 S3_SCHEME = "s3://"
+SINGLE_PUT_BYTES = 5 * 1024**3
+"""What S3 takes in one request at most: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
+UPLOAD_PART_BYTES = 64 * 1024**2
+MAX_UPLOAD_PARTS = 10_000
 
 
 class BadSourceError(AirflowFailException):
@@ -108,13 +112,35 @@ def _upload(s3: Any, stream: BinaryIO, bucket: str, key: str) -> tuple[str, int]
         while block := stream.read(io.DEFAULT_BUFFER_SIZE * 16):
             size += copy.write(block)
         copy.seek(0)
+        if size > SINGLE_PUT_BYTES:
+            return _upload_in_parts(s3, copy, size, bucket, key), size
         # The answer to this very request names the version. To ask for it afterwards (a managed upload does not
         # tell) would give the file of another run of the same date, if that run was staging just then.
         answer = s3.put_object(Bucket=bucket, Key=key, Body=copy, ContentType="text/csv")
     return answer["VersionId"], size
 
 
-@task(task_id="stage", **NO_RETRY)
+def _upload_in_parts(s3: Any, copy: IO[bytes], size: int, bucket: str, key: str) -> str:
+    """Put a file into the bucket that is too large for one request; return its version, as the last answer names it."""
+    part_bytes = max(UPLOAD_PART_BYTES, -(-size // MAX_UPLOAD_PARTS))
+    place = {"Bucket": bucket, "Key": key}
+    upload = {**place, "UploadId": s3.create_multipart_upload(**place, ContentType="text/csv")["UploadId"]}
+    parts: list[dict[str, Any]] = []
+    try:
+        while block := copy.read(part_bytes):
+            number = len(parts) + 1
+            answer = s3.upload_part(**upload, PartNumber=number, Body=block)
+            parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+        done = s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    except BaseException:
+        # Parts that belong to no object are paid for all the same.
+        with contextlib.suppress(Exception):
+            s3.abort_multipart_upload(**upload)
+        raise
+    return str(done["VersionId"])
+
+
+@task(task_id="stage", execution_timeout=LOAD_LIMIT, **NO_RETRY)
 def stage(resources: dict[str, Any]) -> dict[str, Any]:
     """Put the date's order file into the bucket. The only task that reads local paths."""
     params = get_current_context()["params"]

@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
+from botocore.exceptions import ClientError
 
+from backup_flows import orders
+from backup_flows.defaults import LOAD_LIMIT
 from backup_flows.orders import (
     BadSourceError,
     VersionedObject,
@@ -144,3 +147,55 @@ class TestStage:
         staged = stage_order_file(Raced(), source=order_file(csv_of(row("own"))), bucket=flow.bucket, key=KEY)
         body = VersionedObject(flow.s3, staged["version_id"]).get_object(Bucket=flow.bucket, Key=KEY)["Body"].read()
         assert body == csv_of(row("own"))
+
+
+class TestStageLarge:
+    """A file that is larger than what S3 takes in one request."""
+
+    @pytest.fixture(autouse=True)
+    def small_requests(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(orders, "SINGLE_PUT_BYTES", 1024**2, raising=False)
+        monkeypatch.setattr(orders, "UPLOAD_PART_BYTES", 5 * 1024**2, raising=False)
+
+    @pytest.fixture
+    def content(self) -> bytes:
+        return csv_of(*[row(str(n), product="x" * 1000) for n in range(11_000)])
+
+    @pytest.fixture
+    def limited(self, flow) -> Any:
+        """S3 that refuses a request which is too large, as the real one does."""
+
+        class Limited:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(flow.s3, name)
+
+            def put_object(self, **request: Any) -> Any:
+                size = request["Body"].seek(0, 2)
+                request["Body"].seek(0)
+                if size > 1024**2:
+                    told = {
+                        "Code": "EntityTooLarge",
+                        "Message": "Your proposed upload exceeds the maximum allowed size",
+                    }
+                    raise ClientError({"Error": told}, "PutObject")
+                return flow.s3.put_object(**request)
+
+        return Limited()
+
+    def test_it_is_staged_whole_and_its_own_version_is_named(self, flow, order_file, limited, content: bytes):
+        staged = stage_order_file(limited, source=order_file(content), bucket=flow.bucket, key=KEY)
+        flow.s3.put_object(Bucket=flow.bucket, Key=KEY, Body=b"of another run")
+        pinned = VersionedObject(flow.s3, staged["version_id"])
+        assert staged["bytes"] == len(content)
+        assert pinned.get_object(Bucket=flow.bucket, Key=KEY)["Body"].read() == content
+        assert pinned.head_object(Bucket=flow.bucket, Key=KEY)["ContentType"] == "text/csv"
+
+    def test_an_upload_that_breaks_off_leaves_nothing(self, flow, order_file, limited, content: bytes):
+        limited.upload_part = lambda **request: 1 / 0 if request["PartNumber"] == 2 else flow.s3.upload_part(**request)
+        with pytest.raises(ZeroDivisionError):
+            stage_order_file(limited, source=order_file(content), bucket=flow.bucket, key=KEY)
+        assert flow.keys() == []
+        assert "Uploads" not in flow.s3.list_multipart_uploads(Bucket=flow.bucket)
+
+    def test_it_has_the_time_of_a_large_file(self):
+        assert stage.kwargs["execution_timeout"] == LOAD_LIMIT
