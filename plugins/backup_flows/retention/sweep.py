@@ -30,6 +30,8 @@ SWEEPABLE: Final[Mapping[str, re.Pattern[str]]] = {
     "fleet/": re.compile(rf"fleet/{_DATE}-[^/]+/.+"),
     "intents/": re.compile(r"intents/.+"),
     "brackets/": re.compile(r"brackets/[^/]+/[^/]+/.+"),
+    # What tasks read of a large restored table, one part each; the whole that was made of it stays beside it.
+    "evidence/": re.compile(r"evidence/[^/]+/[^/]+/restored\.parts/.+"),
 }
 """What may be swept, by prefix. Never what vouches for recovery points: fingerprints, verdicts, evidence, history."""
 
@@ -63,6 +65,7 @@ def file_limits(settings: RetentionRun) -> dict[str, int]:
         "fleet/": scratch,
         "intents/": scratch,
         "brackets/": scratch,
+        "evidence/": scratch,
     }
 
 

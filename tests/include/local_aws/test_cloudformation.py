@@ -808,6 +808,11 @@ def test_its_bucket_is_versioned_private_and_encrypted(orders_backup: Stacks, cl
     assert rules["staged-files-expire"]["Filter"] == {"Prefix": "staging/"}
     assert rules["staged-files-expire"]["Expiration"] == {"Days": 90}
     assert rules["staged-files-expire"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+    for name in ("rejects", "loads", "fleet", "intents", "brackets"):
+        rule = rules[f"older-versions-of-{name}-expire"]
+        assert rule["Filter"] == {"Prefix": f"{name}/"}
+        assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+        assert "Expiration" not in rule
     assert rules["broken-uploads-expire"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
     (statement,) = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
     assert (statement["Effect"], statement["Condition"]) == (

@@ -177,10 +177,12 @@ class TestFiles:
         "fleet/2026-01-05-0a1b2c3d/jobs.json",
         "intents/0123abcd/before.meta.json",
         "brackets/1/0a1b2c3d/before.meta.json",
+        "evidence/orders/2026-01-05-0a1b2c3d/restored.parts/0a1b2c3d/0000.shard.json.gz",
     )
     KEPT = (
         "recovery-points/orders/1/verdict.json",
         "evidence/orders/2026-01-05-0a1b2c3d/pack.json",
+        "evidence/orders/2026-01-05-0a1b2c3d/restored.manifest.bin",
         "history/orders/2026-01-05-0a1b2c3d.json",
         "retention/2026-01-05-0a1b2c3d/receipt.json",
         "restores/orders-restored-20260105-0a1b2c3d.json",
@@ -216,7 +218,7 @@ class TestFiles:
     def test_a_preview_only_counts(self, files):
         before = set(files.flow.keys())
         swept = self.sweep(files, days=181, delete=False)
-        assert [(entry.found, entry.size_bytes, entry.deleted) for entry in swept] == [(1, 2, 0)] * 6
+        assert [(entry.found, entry.size_bytes, entry.deleted) for entry in swept] == [(1, 2, 0)] * len(SWEEPABLE)
         assert set(files.flow.keys()) == before
 
     def test_a_run_tells_what_it_swept(self, files):
