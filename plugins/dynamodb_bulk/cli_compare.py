@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from dynamodb_bulk.cli_tools import DIFFERENT, EQUAL, add_output_arguments, guarded, tell
 from dynamodb_bulk.compare import DEFAULT_LIST_CAP, Comparison, Manifests, Outcome, judge
-from dynamodb_bulk.fingerprint import Fingerprint
+from dynamodb_bulk.fingerprint import Fingerprint, FingerprintFormatError
 
 NAME = "compare"
 HELP = "compare two fingerprints that were written by `fingerprint --output`"
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    left, right = (Fingerprint.from_bytes(path.read_bytes()) for path in (args.left, args.right))
+    left, right = _read(args.left), _read(args.right)
     manifests = None
     if bool(args.left_manifest) != bool(args.right_manifest):
         raise ValueError("To name keys the manifests of both sides are needed; pass both, or none.")
@@ -49,6 +49,13 @@ def _run(args: argparse.Namespace) -> int:
     document = {"left": left.digest, "right": right.digest, "equal": equal, **_without_drift(comparison)}
     tell(args, document, _text(comparison, left, right))
     return EQUAL if equal else DIFFERENT
+
+
+def _read(path: Path) -> Fingerprint:
+    try:
+        return Fingerprint.from_bytes(path.read_bytes())
+    except FingerprintFormatError as error:
+        raise FingerprintFormatError(f"{path} is not a fingerprint that can be used: {error}") from error
 
 
 def _opener(path: Path) -> Callable[[], BinaryIO]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from dynamodb_bulk.cli_tools import (
     Bar,
     add_client_arguments,
     add_output_arguments,
+    duration,
     guarded,
     make_client,
     tell,
@@ -69,22 +71,32 @@ def run(args: argparse.Namespace) -> int:
     return guarded(args, lambda: _run(args))
 
 
+@dataclass
 class LoadBar(Bar):
-    """Draws how many items are written."""
+    """Draws how many items are written, how fast, and how long the rest will take."""
+
+    _began: tuple[float, int] | None = field(default=None, init=False)
 
     def written(self, doing: str, written: int, total: int) -> None:
         """Draw, but not more often than anybody can read."""
         now = self.clock()
+        # What an earlier load wrote, from whose checkpoint this one goes on, says nothing of how fast this one is.
+        began, before = self._began = self._began or (now, written)
         if self.enabled and (written == total or now - self._drawn_at >= _DRAW_SECONDS):
             self._drawn_at = now
-            self._write(load_bar_text(doing, written, total))
+            rate = (written - before) / (now - began) if now > began else 0.0
+            self._write(load_bar_text(doing, written, total, rate))
 
 
-def load_bar_text(doing: str, written: int, total: int) -> str:
-    """Return the line of the bar."""
+def load_bar_text(doing: str, written: int, total: int, rate: float) -> str:
+    """Return the line of the bar; `rate` is in items a second, 0 while it is not known."""
     share = written / total if total else 1.0
     bar = "#" * int(share * _BAR_WIDTH)
-    return f"{doing} [{bar:-<{_BAR_WIDTH}}] {share:4.0%} {written:,} of {total:,} items written"
+    text = f"{doing} [{bar:-<{_BAR_WIDTH}}] {share:4.0%} {written:,} of {total:,} items written"
+    if not rate:
+        return text
+    text += f", {rate:,.0f}/s"
+    return text if written == total else f"{text}, about {duration((total - written) / rate)} left"
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -100,9 +112,8 @@ def _run(args: argparse.Namespace) -> int:
     source = _open(args.file, args)
     rejects = args.rejects or Path(f"{args.table}.rejects.jsonl")
     bar = LoadBar(enabled=not args.no_progress)
-    # Kept whatever comes of the load: the rejects are what tells why.
-    with rejects.open("wb") as sink:
-        try:
+    try:
+        with rejects.open("wb") as sink:
             report = load_csv(
                 cast("Any", make_client(args)),
                 args.table,
@@ -115,10 +126,11 @@ def _run(args: argparse.Namespace) -> int:
                 progress=lambda written, total: bar.written(args.table, written, total),
                 checkpoint=None if args.checkpoint is None else LocalCheckpoints(args.checkpoint),
             )
-        finally:
-            bar.close()
-    if not report.rejected:
-        rejects.unlink()
+    finally:
+        bar.close()
+        # Kept whatever comes of the load, as the rejects are what tells why; but not where there are none.
+        if rejects.is_file() and not rejects.stat().st_size:
+            rejects.unlink()
     tell(args, report.as_dict(), _text(report))
     return DONE
 

@@ -136,10 +136,11 @@ def bar_text(doing: str, seen: ScanProgress) -> str:
     text = f"{doing} [{bar}] {share:4.0%} {seen.items:,} items, {seen.size / 1e6:,.1f} MB"
     text += f", {seen.items_per_second:,.0f}/s"
     eta = seen.eta_seconds
-    return text if eta is None or share == 1 else f"{text}, about {_duration(eta)} left"
+    return text if eta is None or share == 1 else f"{text}, about {duration(eta)} left"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a length of time as a clock shows it: minutes and seconds, and hours where there are any."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

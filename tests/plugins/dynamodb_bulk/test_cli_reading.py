@@ -169,7 +169,9 @@ class TestCompare:
 
     def test_other_files_are_refused(self, taken: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert run(cli_compare, str(taken / "one"), str(taken / "one.manifest"), "--json") == 2
-        assert printed(capsys)["error"] == "FingerprintFormatError"
+        told = printed(capsys)
+        assert told["error"] == "FingerprintFormatError"
+        assert told["message"].startswith(f"{taken / 'one.manifest'} is not a fingerprint")
 
 
 class TestDiff:
