@@ -11,9 +11,11 @@ from typing import Any, Protocol
 
 from botocore.exceptions import ClientError
 
+from dynamodb_bulk.errors import CheckpointError
 from dynamodb_bulk.patience import error_code
 
 _NOT_FOUND = frozenset({"NoSuchKey", "404", "NotFound"})
+_DRAFT = ".draft-"
 
 
 class CheckpointStore(Protocol):
@@ -52,7 +54,7 @@ class LocalCheckpoints:
         """Keep a document."""
         path = self._folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".draft-")
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=_DRAFT)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -79,11 +81,33 @@ class LocalCheckpoints:
 
     def clear(self) -> None:
         """Remove all documents, and the folders that are empty then."""
-        for path in sorted(self._folder.rglob("*"), reverse=True):
-            if path.is_dir():
-                path.rmdir()
-            else:
-                path.unlink()
+        found = list(self._folder.rglob("*"))
+        files = [path for path in found if not path.is_dir()]
+        # What was put last goes first: so what is left of a removal that was killed can be gone on with.
+        for path in sorted(files, key=lambda path: (path.lstat().st_mtime_ns, path), reverse=True):
+            path.unlink()
+        for path in sorted((path for path in found if path.is_dir()), reverse=True):
+            path.rmdir()
+
+
+def own_folder(folder: Path, first: str) -> LocalCheckpoints:
+    """Return a store in a folder, if it holds nothing else: all that is in it is removed with the documents.
+
+    Args:
+        folder: the folder, which need not be there.
+        first: the document that is put before all others.
+
+    Raises:
+        CheckpointError: the folder holds something, but no checkpoint.
+    """
+    if folder.is_dir() and not (folder / first).is_file():
+        foreign = sorted(path.name for path in folder.iterdir() if not path.name.startswith(_DRAFT))
+        if foreign:
+            raise CheckpointError(
+                f"{folder} holds {foreign[0]!r} but no checkpoint. A checkpoint's folder is emptied when the work is "
+                "done: name one that is empty or not there yet."
+            )
+    return LocalCheckpoints(folder)
 
 
 class S3Checkpoints:
@@ -133,4 +157,11 @@ class S3Checkpoints:
         for page in pages:
             objects = [{"Key": entry["Key"]} for entry in page.get("Contents", [])]
             if objects:
-                self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
+                answer = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
+                # A refusal comes as part of a good answer. What stays would be taken for what the next load did.
+                for refusal in answer.get("Errors", ()):
+                    raise CheckpointError(
+                        f"s3://{self._bucket}/{refusal.get('Key')} cannot be removed ({refusal.get('Code')}: "
+                        f"{refusal.get('Message')}); check the right to s3:DeleteObject, and remove all that is below "
+                        f"{self._prefix} before the next load"
+                    )

@@ -11,7 +11,7 @@ import boto3
 
 from dynamodb_bulk.accounting import LoadReport
 from dynamodb_bulk.batches import LoadSettings
-from dynamodb_bulk.checkpoints import LocalCheckpoints
+from dynamodb_bulk.checkpoints import own_folder
 from dynamodb_bulk.cli_tools import (
     DONE,
     Bar,
@@ -25,6 +25,7 @@ from dynamodb_bulk.cli_tools import (
 from dynamodb_bulk.load import load_csv
 from dynamodb_bulk.schema import load_schema
 from dynamodb_bulk.sources import OpenSource, local_source, s3_source
+from dynamodb_bulk.survey import CLAIM
 
 NAME = "load"
 HELP = "load a CSV file into a table; the last row of a key wins"
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         type=Path,
         metavar="FOLDER",
-        help="keep there what is done; called again after it was killed, the load goes on from it",
+        help="keep there what is done, and nothing else; called again after it was killed, the load goes on from it",
     )
     numbers: tuple[tuple[str, type, Any, str], ...] = (
         (
@@ -111,6 +112,7 @@ def _run(args: argparse.Namespace) -> int:
     schema = load_schema(args.schema)
     source = _open(args.file, args)
     rejects = args.rejects or Path(f"{args.table}.rejects.jsonl")
+    _keep_apart(rejects, args.file, args.schema)
     bar = LoadBar(enabled=not args.no_progress)
     try:
         with rejects.open("wb") as sink:
@@ -124,7 +126,7 @@ def _run(args: argparse.Namespace) -> int:
                 rejects_name=str(rejects),
                 settings=settings,
                 progress=lambda written, total: bar.written(args.table, written, total),
-                checkpoint=None if args.checkpoint is None else LocalCheckpoints(args.checkpoint),
+                checkpoint=None if args.checkpoint is None else own_folder(args.checkpoint, CLAIM),
             )
     finally:
         bar.close()
@@ -133,6 +135,13 @@ def _run(args: argparse.Namespace) -> int:
             rejects.unlink()
     tell(args, report.as_dict(), _text(report))
     return DONE
+
+
+def _keep_apart(rejects: Path, *read: str | Path) -> None:
+    """Make sure that the rejects are not written over what is read: their file is emptied first."""
+    for path in map(Path, read):
+        if rejects.exists() and path.is_file() and rejects.samefile(path):
+            raise ValueError(f"the rejected rows would replace {path}, which is read; name another file by --rejects")
 
 
 def _open(place: str, args: argparse.Namespace) -> OpenSource:

@@ -187,13 +187,16 @@ class RowConverter:
                 raise _LeaveToBuilderError from error
         if cells.rejects_empty and "" in texts:
             raise _LeaveToBuilderError
-        if cells.max_characters is not None and max(map(len, texts)) > cells.max_characters:
+        if cells.max_characters is not None and max(map(len, _stored(cells, given, texts))) > cells.max_characters:
             raise _LeaveToBuilderError
         return texts
 
     def _hash_keys(self, columns: Sequence[Sequence[str]]) -> list[bytes]:
-        texts = [self._texts(cells, columns[cells.position]) for cells in self._keys]
-        joined = map("\0".join, zip(*texts, strict=True))
+        keys = []
+        for cells in self._keys:
+            given = columns[cells.position]
+            keys.append(_stored(cells, given, self._texts(cells, given)))
+        joined = map("\0".join, zip(*keys, strict=True))
         return [blake2b(text, digest_size=KEY_HASH_BYTES).digest() for text in map(str.encode, joined)]
 
     def _build(self, rows: list[list[str]]) -> list[bytes]:
@@ -208,8 +211,9 @@ class RowConverter:
             given = columns[cells.position]
             texts = self._texts(cells, given)
             kind = cells.column.attribute_type
-            # A number is stored normalised; a date as it was given, and normalised once more.
-            stored = texts if kind == "N" else _json_text(given)
+            stored = _stored(cells, given, texts)
+            if kind == "S":
+                stored = _json_text(stored)
             may_miss = "" in texts
             if may_miss and cells.stores_empty:
                 stored = [text if full else "" for text, full in zip(stored, texts, strict=True)]
@@ -218,6 +222,11 @@ class RowConverter:
                 lead = _add_part(parts, lead, cells.names[1], "S", texts, texts, may_miss)
         parts.append(repeat(f"{lead.removesuffix(',')}{_REQUEST_END}"))
         return list(map(str.encode, map("".join, zip(*parts, strict=False))))
+
+
+def _stored(cells: _Cells, given: Sequence[str], texts: Sequence[str]) -> Sequence[str]:
+    """Return what is stored of a column: a number is normalised, a date is as it was given."""
+    return texts if cells.column.attribute_type == "N" else given
 
 
 def _add_part(

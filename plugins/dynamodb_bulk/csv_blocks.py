@@ -28,6 +28,7 @@ from dynamodb_bulk.schema import TableSchema
 
 BLOCK_BYTES = 256 * 1024
 _PREVIEW_BYTES = 16 * 1024
+_PASSED_BYTES = 1024 * 1024
 _LINES_READ = attrgetter("line_num")
 _BOM = b"\xef\xbb\xbf"
 
@@ -113,21 +114,31 @@ class Feed:
 
 
 class _Preview(io.RawIOBase):
-    """Reads a feed's bytes without using them up."""
+    """Reads a feed's bytes; uses up none but those that are passed over, lest a line without end fill the memory."""
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
         self._cursor = 0
+        self.used = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        self._feed.fill(self._cursor + min(len(buffer), _PREVIEW_BYTES))
+        # The more is held, the more is added at once: all that is held is copied each time.
+        self._feed.fill(self._cursor + max(min(len(buffer), _PREVIEW_BYTES), self._cursor // 2))
         piece = self._feed.data[self._cursor : self._cursor + len(buffer)]
         buffer[: len(piece)] = piece
         self._cursor += len(piece)
         return len(piece)
+
+    def pass_over(self, position: int) -> None:
+        """Use up the bytes before `position`, counted from the beginning, if they are many."""
+        size = position - self.used
+        if size >= _PASSED_BYTES:
+            self._feed.use(size)
+            self._cursor -= size
+            self.used = position
 
 
 class CsvBlocks:
@@ -158,9 +169,9 @@ class CsvBlocks:
         self._feed.fill(len(_BOM))
         if self._feed.data.startswith(_BOM):
             self._feed.use(len(_BOM))
-        lines = self._lines()
+        lines, preview = self._lines()
         header = take_header(read_records(lines, self._delimiter), schema, name)
-        self._use(lines)
+        self._use(lines, preview)
         return header
 
     def __iter__(self) -> Iterator[Block | list[Record]]:
@@ -214,22 +225,32 @@ class CsvBlocks:
 
     def _read_carefully(self, until: int) -> list[Record]:
         """Read records line by line up to the first one that ends at or behind `until`."""
-        lines = self._lines()
+        lines, preview = self._lines()
         records = []
         for record in read_records(lines, self._delimiter):
             records.append(record)
-            if lines.position >= until:
+            # What is used up cannot be read again, so the lines that were read ahead over it are taken too.
+            if lines.position >= max(until, preview.used):
                 break
-        self._use(lines)
+        self._use(lines, preview)
         return records
 
-    def _lines(self) -> Lines:
+    def _lines(self) -> tuple[Lines, _Preview]:
         preview = _Preview(self._feed)
-        return Lines(preview, MAX_RECORD_CHARACTERS, first_line=self.next_line, encoding="utf-8")
+        return (
+            Lines(
+                preview,
+                MAX_RECORD_CHARACTERS,
+                first_line=self.next_line,
+                encoding="utf-8",
+                passed=preview.pass_over,
+            ),
+            preview,
+        )
 
-    def _use(self, lines: Lines) -> None:
+    def _use(self, lines: Lines, preview: _Preview) -> None:
         self.next_line = lines.next_line
-        self._feed.use(lines.position)
+        self._feed.use(lines.position - preview.used)
 
 
 def _cuts(data: bytes, mark: bytes) -> list[int]:

@@ -12,7 +12,7 @@ import csv
 import hashlib
 import io
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
@@ -146,9 +146,18 @@ class Lines:
         limit: characters that a record may have.
         first_line: the number of the first line.
         encoding: ``utf-8-sig`` at the beginning of a file, where a byte order mark may stand, else ``utf-8``.
+        passed: called with a number of bytes, from the beginning of `source`, that nobody will ask for again.
     """
 
-    def __init__(self, source: Readable, limit: int, *, first_line: int = 1, encoding: str = "utf-8-sig") -> None:
+    def __init__(
+        self,
+        source: Readable,
+        limit: int,
+        *,
+        first_line: int = 1,
+        encoding: str = "utf-8-sig",
+        passed: Callable[[int], object] | None = None,
+    ) -> None:
         # newline="" keeps line ends as they are; a byte that is not UTF-8 comes through as a lone
         # surrogate, so that it costs its own row only.
         self._text = io.TextIOWrapper(
@@ -159,6 +168,8 @@ class Lines:
         )
         self._limit = limit
         self._number = first_line - 1
+        self._passed = passed
+        self._bytes_read = 0
         self._returned: deque[_Line] = deque()
         self._characters = 0
         self.taken: list[_Line] = []
@@ -185,6 +196,8 @@ class Lines:
         """Forget the lines of the last record."""
         self.taken = []
         self._characters = 0
+        if self._passed:
+            self._passed(self.position)
 
     def give_back_all_but_first(self) -> None:
         """Keep the first line of the record at hand; the others are read again."""
@@ -202,6 +215,10 @@ class Lines:
         while len(rest) == self._limit and rest[-1] not in "\r\n":
             rest = self._text.readline(self._limit)
             size += _byte_length(rest)
+            # The rest of a line that is too long is only counted.
+            if self._passed:
+                self._passed(self._bytes_read + size)
+        self._bytes_read += size
         return _Line(self._number, text, rest is not text, size)
 
 
@@ -316,7 +333,8 @@ def take_header(records: Iterator[Record], schema: TableSchema, name: str) -> He
     record = next(records, None)
     if record is None or not record.raw.strip():
         raise EmptyFileError(f"{name} is empty; {expected}")
-    strange = _NO_TEXT.search(record.raw)
+    # Some files are separated by a control character on purpose.
+    strange = _NO_TEXT.search(record.raw.replace(schema.delimiter, ""))
     if strange:
         hint = " (it looks like UTF-16)" if record.raw[:2] in ("\udcff\udcfe", "\udcfe\udcff") else ""
         raise NotCsvError(f"{name} is not UTF-8 text{hint}; {expected}")
@@ -331,10 +349,12 @@ def take_header(records: Iterator[Record], schema: TableSchema, name: str) -> He
 
 def _header_problems(columns: tuple[str, ...], schema: TableSchema) -> list[str]:
     needed = [column.name for column in schema.columns if column.required]
+    # Counted once: where a file of another kind has but one line, that has as many cells as the file.
+    counts = Counter(columns)
     found = {
-        "missing": [column for column in needed if column not in columns],
-        "unknown": [column for column in dict.fromkeys(columns) if column not in schema.column_names],
-        "repeated": [column for column in dict.fromkeys(columns) if columns.count(column) > 1],
+        "missing": [column for column in needed if column not in counts],
+        "unknown": [column for column in counts if column not in schema.column_names],
+        "repeated": [column for column, count in counts.items() if count > 1],
     }
     problems = [f"{kind} columns: {', '.join(map(shown, names[:20]))}" for kind, names in found.items() if names]
     if problems and len(columns) == 1:

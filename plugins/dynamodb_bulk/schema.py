@@ -129,8 +129,8 @@ class TableSchema(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.delimiter in '"\r\n':
-            raise ValueError("'delimiter' cannot be a quote or a line end; use ',' or ';' or a tab")
+        if self.delimiter in '"\r\n\0':
+            raise ValueError("'delimiter' cannot be a quote, a line end or a NUL; use ',' or ';' or a tab")
         for kind, least in (("hash", 1), ("range", 0)):
             found = [column.name for column in self.columns if column.key == kind]
             if not least <= len(found) <= 1:

@@ -135,10 +135,16 @@ class ShardWriter:
                 self._save(shard, result(so_far.line, so_far.written, done=False))
                 saved_at = self._effects.clock()
 
-        counts = self._writer.write(pack(self._requests(stream, shard, base.line, keys)), landed=landed)
-        complete = result(shard.first_line + shard.lines - 1, counts.written - began.written, done=True)
-        if complete.written != self._decision.to_write[shard.index]:
-            raise changed(self._source_name)
+        try:
+            counts = self._writer.write(pack(self._requests(stream, shard, base.line, keys)), landed=landed)
+            complete = result(shard.first_line + shard.lines - 1, counts.written - began.written, done=True)
+            if complete.written != self._decision.to_write[shard.index]:
+                raise changed(self._source_name)
+        except SourceChangedError:
+            # What was written is not of the file surveyed. Were it kept, a load of that file would leave it out.
+            if self._checkpoint_seconds is not None:
+                self._save(shard, base)
+            raise
         if self._checkpoint_seconds is not None:
             self._save(shard, complete)
         return complete
@@ -191,5 +197,5 @@ def changed(source_name: str) -> SourceChangedError:
     """Return the error for a file that is not the one surveyed."""
     return SourceChangedError(
         f"{source_name} changed while it was being loaded, so the table may hold rows of both versions; "
-        "load the file again once it rests"
+        "load the file again once it rests, with an empty checkpoint if it stays as it is now"
     )

@@ -152,7 +152,9 @@ def survey_planned_shard(job: LoadJob, index: int) -> ShardSurvey:
             expected=shard,
         )
     if survey.shard != shard:
-        raise SourceChangedError(f"{job.source_name} changed while it was being surveyed; run the load again")
+        raise SourceChangedError(
+            f"{job.source_name} changed while it was being surveyed; start the load anew with an empty checkpoint"
+        )
     return survey
 
 

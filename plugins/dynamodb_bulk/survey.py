@@ -24,7 +24,11 @@ from dynamodb_bulk.schema import TableSchema
 from dynamodb_bulk.sources import OpenSource
 from dynamodb_bulk.winners import KeyLog, KeyRun, LineSet, find_superseded
 
-_CHECKPOINT_VERSION = 1
+CLAIM = "load.json"
+"""The document that is put before all others: what a checkpoint is of."""
+
+_CHECKPOINT_VERSION = 2
+_HEADER = "header.sha256"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,9 +257,9 @@ def claim(store: CheckpointStore, table_name: str, table: Any, schema: TableSche
         "table_id": table.get("TableId"),
         "schema": hash_of(schema.model_dump_json().encode()),
     }
-    found = store.get("load.json")
+    found = store.get(CLAIM)
     if found is None:
-        store.put("load.json", json.dumps(own).encode())
+        store.put(CLAIM, json.dumps(own).encode())
     elif json.loads(found) != own:
         raise CheckpointMismatchError(
             f"The checkpoint was left by another load ({found.decode()}, this one is {json.dumps(own)}): the table was "
@@ -270,7 +274,7 @@ def survey_file(
 
     Raises:
         SourceError: the file is not there, not CSV, empty, or has a wrong header.
-        CheckpointMismatchError: a shard that is known has changed.
+        CheckpointMismatchError: the header, or a shard that is known, has changed.
     """
     known = store.get("file.json")
     if known is not None:
@@ -284,6 +288,7 @@ def survey_file(
         feed = Feed(stream, used_up=hashes.update)
         reader = CsvBlocks(feed, schema.delimiter)
         header, header_bytes, header_sha256 = _read_header(reader, feed, hashes, schema, source_name)
+        _claim_header(store, header_sha256, source_name)
         first_line = reader.next_line
         converter = RowConverter(schema, header.columns)
         found = iter(reader)
@@ -327,6 +332,18 @@ def _read_header(
     return header, feed.position, hashes.part.hexdigest()
 
 
+def _claim_header(store: CheckpointStore, sha256: str, source_name: str) -> None:
+    """Make sure that the shards that are known were read by the same header: it says which cell is the key."""
+    known = store.get(_HEADER)
+    if known is None:
+        store.put(_HEADER, sha256.encode())
+    elif known != sha256.encode():
+        raise CheckpointMismatchError(
+            f"{source_name} is not the file that the checkpoint was made of: its header has changed. Start with an "
+            "empty checkpoint."
+        )
+
+
 def _pass_over(feed: Feed, reader: CsvBlocks, shard: Shard, hashes: _Hashes, source_name: str) -> None:
     complete = feed.position == shard.start and feed.use_all(shard.end - shard.start)
     if not complete or hashes.part.hexdigest() != shard.sha256:
@@ -356,7 +373,8 @@ def decide_rows(
             rejects.write(required(store, document(survey.shard.index, "rejects.jsonl")))
     rows_in = sum(survey.rows_in for survey in surveys)
     rejected = sum(survey.rejected for survey in surveys)
-    if rejected > max_reject_ratio * rows_in:
+    # Divided, not multiplied: 0.29 * 100 is a little less than 29.
+    if rows_in and rejected / rows_in > max_reject_ratio:
         raise TooManyRejectsError(source_name, rows_in, rejected, max_reject_ratio, rejects_name)
     known = store.get("decision.json")
     if known is not None:

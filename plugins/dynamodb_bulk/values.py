@@ -19,6 +19,9 @@ MAX_MAGNITUDE = 125
 # Decimal() alone also takes NaN, Infinity, underscores and the digits of every script.
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
+# strptime takes the digits of every script; a date written so was not meant to be one.
+_FOREIGN_DIGIT = re.compile(r"(?![0-9])\d")
+
 # Beyond this many places a number is written with an exponent, as a row of zeroes helps nobody.
 _PLAIN_PLACES = 40
 
@@ -110,8 +113,7 @@ def normalise_timestamp(text: str, formats: tuple[str, ...]) -> str:
 
 
 def _parse(text: str, formats: tuple[str, ...], kind: str) -> datetime:
-    # strptime takes the digits of every script; a date written so was not meant to be one.
-    if text.isascii():
+    if text.isascii() or not _FOREIGN_DIGIT.search(text):
         for wanted in formats:
             try:
                 return datetime.strptime(text, wanted)

@@ -9,7 +9,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from dynamodb_bulk.checkpoints import CheckpointStore, LocalCheckpoints, S3Checkpoints
+from dynamodb_bulk.checkpoints import CheckpointStore, LocalCheckpoints, S3Checkpoints, own_folder
+from dynamodb_bulk.errors import CheckpointError
 
 PLUGINS = Path(__file__).parents[3] / "plugins"
 
@@ -82,3 +83,58 @@ def test_a_killed_writer_never_leaves_half_a_document(tmp_path: Path) -> None:
         assert data is not None
         assert len(data) == 300_000
         assert len(set(data)) == 1
+
+
+def test_a_folder_that_holds_other_files_is_not_taken_as_it_would_be_emptied(tmp_path: Path) -> None:
+    own_folder(tmp_path / "not there", "first").put("first", b"1")
+    own_folder(tmp_path / "not there", "first").put("second", b"2")
+    own_folder(tmp_path / "not there", "first").clear()
+    own_folder(tmp_path / "not there", "first")
+    (tmp_path / "not there" / ".draft-1").write_text("left by a writer that was killed")
+    own_folder(tmp_path / "not there", "first")
+    (tmp_path / "orders.csv").write_text("id\n1\n")
+    with pytest.raises(CheckpointError, match=r"holds 'not there' but no checkpoint.*name one that is empty"):
+        own_folder(tmp_path, "first")
+
+
+def test_a_removal_that_was_killed_leaves_what_was_put_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LocalCheckpoints(tmp_path)
+    names = ["load.json", "shards/00000/survey.json", "file.json", "decision.json", "shards/00000/written.json"]
+    for moment, name in enumerate(names):
+        store.put(name, b"1")
+        os.utime(tmp_path / name, (moment, moment))
+    unlink = Path.unlink
+
+    def killed(path: Path) -> None:
+        if path.name == "file.json":
+            raise KeyboardInterrupt
+        unlink(path)
+
+    monkeypatch.setattr(Path, "unlink", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.clear()
+    assert [name for name in names if store.get(name)] == names[:3]
+
+
+def test_a_document_that_s3_does_not_remove_is_an_error() -> None:
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket="bucket")
+        S3Checkpoints(client, "bucket", "checkpoints/").put("load.json", b"1")
+        refusal = {"Errors": [{"Key": "checkpoints/load.json", "Code": "AccessDenied", "Message": "Access Denied"}]}
+        store = S3Checkpoints(Refusing(client, refusal), "bucket", "checkpoints/")
+        with pytest.raises(
+            CheckpointError, match=r"s3://bucket/checkpoints/load\.json cannot be removed \(AccessDenied"
+        ):
+            store.clear()
+
+
+class Refusing:
+    """An S3 client that may not delete."""
+
+    def __init__(self, client: Any, refusal: dict[str, Any]) -> None:
+        self.get_paginator = client.get_paginator
+        self._refusal = refusal
+
+    def delete_objects(self, **_: Any) -> Any:
+        return self._refusal

@@ -116,6 +116,27 @@ def test_a_checkpoint_is_gone_with_success(dynamodb: Any, folder: Path) -> None:
     assert [path for path in (folder / "kept").rglob("*") if path.is_file()] == []
 
 
+def test_a_folder_with_other_files_is_no_place_for_a_checkpoint(
+    dynamodb: Any, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "photos").mkdir()
+    (folder / "photos" / "one.jpg").write_bytes(b"stays")
+    assert load("id,amount\na,1\n", "--checkpoint", ".") == 2
+    assert "name one that is empty" in capsys.readouterr().err
+    assert (folder / "photos" / "one.jpg").read_bytes() == b"stays"
+    assert sorted(path.name for path in folder.iterdir()) == ["photos", "rows.csv", "schema.yaml"]
+
+
+@pytest.mark.parametrize("read", ["rows.csv", "./rows.csv", "schema.yaml"])
+def test_rejects_do_not_replace_what_is_read(
+    dynamodb: Any, folder: Path, capsys: pytest.CaptureFixture[str], read: str
+) -> None:
+    assert load("id,amount\na,1\n", "--rejects", read) == 2
+    assert "which is read; name another file by --rejects" in capsys.readouterr().err
+    assert (folder / "rows.csv").read_text() == "id,amount\na,1\n"
+    assert (folder / "schema.yaml").read_text() == SCHEMA
+
+
 def test_a_file_in_s3_is_loaded_like_one_on_disk(
     dynamodb: Any, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

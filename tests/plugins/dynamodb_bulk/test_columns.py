@@ -134,6 +134,34 @@ def test_a_key_beyond_the_limit_is_rejected_in_a_block_too() -> None:
     )
 
 
+def dated(**changes: Any) -> TableSchema:
+    """Return a schema whose keys are a date and a timestamp."""
+    columns = [
+        {"name": "day", "type": "date", "formats": ["%Y-%m-%d", "%Y/%m/%d"], "key": "hash", **changes},
+        {"name": "at", "type": "timestamp", "formats": FORMATS, "key": "range"},
+        {"name": "text"},
+    ]
+    return parse_schema(json.dumps({"version": 1, "columns": columns}), "dated.json")
+
+
+@pytest.mark.parametrize("changes", [{}, {"normalised_as": "day_iso"}])
+def test_a_day_written_in_two_ways_is_two_keys_as_it_is_stored_in_two_ways(changes: dict[str, str]) -> None:
+    at = "2026-11-01T07:01:26Z"
+    days = ["2026-11-01", "2026/11/01", " 2026-11-01", "2026-11-01"]
+    rows = [*((day, at, "t") for day in days), *(("2026-11-01", f" {at}"[begin:], "t") for begin in (0, 1))]
+    check(dated(**changes), rows)
+    converter, found = blocks_of(as_csv(dated(**changes), rows), dated(**changes))
+    assert isinstance(found[0], Block)
+    keys = converter.keys_of(found[0]).keys
+    assert len(set(keys)) == 4
+    assert keys[0] == keys[3] == keys[5]
+
+
+def test_spaces_around_a_day_count_against_the_limit_of_a_key() -> None:
+    at = "2026-11-01T07:01:26Z"
+    check(dated(), [("2026-11-01", at, "t"), (" " * 2040 + "2026-11-01", at, "t"), ("2026-11-01", at + " " * 1024, "")])
+
+
 @pytest.mark.parametrize("width", [7, 9])
 def test_rows_of_another_width_are_rejected_alone(width: int) -> None:
     row = ("a", "1", "t", "f", "1", "2026-11-01", "2026-11-01T07:01:26Z", "o")

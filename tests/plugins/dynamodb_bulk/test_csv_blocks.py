@@ -1,11 +1,13 @@
 import csv
 import io
 import random
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dynamodb_bulk import csv_blocks
 from dynamodb_bulk.csv_blocks import Block, CsvBlocks, Feed
 from dynamodb_bulk.csv_rows import MAX_RECORD_CHARACTERS, Lines, Record, SourceTap, read_records
 
@@ -32,9 +34,9 @@ PIECES = st.sampled_from(
 )
 
 
-def one_by_one(data: bytes) -> list[Record]:
+def one_by_one(data: bytes, limit: int = MAX_RECORD_CHARACTERS) -> list[Record]:
     """Records by one pass of csv.reader over physical lines."""
-    return list(read_records(Lines(SourceTap(io.BytesIO(data)), MAX_RECORD_CHARACTERS, encoding="utf-8"), ","))
+    return list(read_records(Lines(SourceTap(io.BytesIO(data)), limit, encoding="utf-8"), ","))
 
 
 def by_blocks(data: bytes, block_bytes: int) -> tuple[list[Record], int]:
@@ -100,3 +102,52 @@ def test_the_reader_goes_on_where_a_feed_stood() -> None:
     assert seen.getvalue() == data[:6]
     assert not feed.use_all(1)
     assert not feed.holds_more()
+
+
+@settings(max_examples=400)
+@given(
+    pieces=st.lists(PIECES | st.sampled_from([b"x" * 70, b"\n" * 50]), max_size=50),
+    block_bytes=st.sampled_from([1, 20, 64]),
+    passed=st.sampled_from([1, 5, 40]),
+    limit=st.sampled_from([30, 50]),
+)
+def test_bytes_that_are_passed_over_early_change_nothing(
+    pieces: list[bytes], block_bytes: int, passed: int, limit: int
+) -> None:
+    data = b"".join(pieces)
+    with mock.patch.multiple(csv_blocks, _PASSED_BYTES=passed, MAX_RECORD_CHARACTERS=limit):
+        records, _ = by_blocks(data, block_bytes)
+    assert records == one_by_one(data, limit)
+
+
+class Watched(io.BytesIO):
+    """Bytes that note how many of them their reader holds."""
+
+    feed: Feed
+    most_held = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.most_held = max(self.most_held, len(self.feed.data))
+        return super().read(size)
+
+
+@pytest.mark.parametrize(
+    ("byte", "count", "problems", "next_line", "held"),
+    [
+        (b"x", 24 * 2**20, ["broken quoting", "the row is longer than"], 5, 16 * 2**20),
+        (b"\n", 2 * 2**20, ["broken quoting"], 2 * 2**20 + 5, 7 * 2**18),
+    ],
+)
+def test_a_line_without_end_and_blank_lines_without_end_do_not_fill_the_memory(
+    byte: bytes, count: int, problems: list[str], next_line: int, held: int
+) -> None:
+    # The stray quote before them has them looked at line by line.
+    stream = Watched(b'1,2\n"a"b,3\n' + byte * count + b"\n4,5\n")
+    stream.feed = feed = Feed(stream, used_up=len)
+    reader = CsvBlocks(feed, ",")
+    records = [record for found in reader for record in (found.records() if isinstance(found, Block) else found)]
+    assert [record.fields for record in records if not record.problem] == [["1", "2"], ["4", "5"]]
+    found_problems = [record.problem for record in records if record.problem]
+    assert [found[: len(wanted)] for found, wanted in zip(found_problems, problems, strict=True)] == problems
+    assert stream.most_held < held
+    assert reader.next_line == next_line

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -286,6 +287,22 @@ def test_another_delimiter() -> None:
     schema = SMALL.model_copy(update={"delimiter": ";"})
     (row,) = rows(read('k;r;a\n1;2;"x;y, z"\n', schema))
     assert row.item["a"] == {"S": "x;y, z"}
+
+
+@pytest.mark.parametrize("delimiter", ["\x01", "\x1f", "|", " "])
+def test_a_control_character_as_delimiter_is_no_sign_of_a_binary_file(delimiter: str) -> None:
+    schema = SMALL.model_copy(update={"delimiter": delimiter})
+    (row,) = rows(read(f"k{delimiter}r{delimiter}a\n1{delimiter}2{delimiter}x\n", schema))
+    assert row.item["a"] == {"S": "x"}
+    with pytest.raises(NotCsvError, match="is not UTF-8 text"):
+        read(f"k{delimiter}r{delimiter}a\x02\n", schema)
+
+
+def test_a_single_line_of_very_many_cells_is_refused_at_once() -> None:
+    began = time.process_time()
+    with pytest.raises(HeaderError, match=r"unknown columns: '0', '1', .*repeated columns: '7'"):
+        read(",".join(map(str, [*range(100_000), 7])) + "\n")
+    assert time.process_time() - began < 20
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from botocore.config import Config
 
 from dynamodb_bulk.batches import LoadSettings
 from dynamodb_bulk.checkpoints import LocalCheckpoints
-from dynamodb_bulk.errors import CheckpointMismatchError, LoadDeadlineError, LoadStalledError
+from dynamodb_bulk.errors import CheckpointMismatchError, LoadDeadlineError, LoadStalledError, SourceChangedError
 from dynamodb_bulk.load import load_csv
 from dynamodb_bulk.schema import parse_schema
 from dynamodb_bulk.shards import (
@@ -329,3 +329,37 @@ def test_a_checkpoint_of_another_version_of_the_file_is_not_used(
     copy.write_bytes(content)
     with pytest.raises(CheckpointMismatchError, match=r"pairs\.csv is not the file that the checkpoint was made of"):
         load(table.url, copy, tmp_path / "checkpoint")
+
+
+def test_a_checkpoint_of_a_file_with_another_header_is_not_used(table: Table, tmp_path: Path) -> None:
+    file = tmp_path / "pairs.csv"
+    few_pairs(file, rows=500, keys=100, seed=1)
+    table.accepting = False
+    with pytest.raises(LoadStalledError):
+        load(table.url, file, tmp_path / "checkpoint", stall_seconds=0.1)
+    # As if it had been killed while it surveyed the file.
+    (tmp_path / "checkpoint" / "file.json").unlink()
+    (tmp_path / "checkpoint" / "decision.json").unlink()
+    file.write_bytes(b"v,k" + file.read_bytes()[3:])
+    table.accepting = True
+    with pytest.raises(CheckpointMismatchError, match=r"pairs\.csv is not .* its header has changed"):
+        load(table.url, file, tmp_path / "checkpoint")
+    assert not table.items
+
+
+def test_what_was_written_of_a_changed_file_does_not_count_for_the_one_surveyed(table: Table, tmp_path: Path) -> None:
+    file = tmp_path / "pairs.csv"
+    expected = few_pairs(file, rows=1500, keys=1000, seed=1)
+    surveyed = file.read_bytes()
+    table.accepting = False
+    with pytest.raises(LoadStalledError):
+        load(table.url, file, tmp_path / "checkpoint", stall_seconds=0.1)
+    table.accepting = True
+    file.write_bytes(surveyed.replace(b"value", b"wrong"))
+    with pytest.raises(SourceChangedError, match="with an empty checkpoint if it stays as it is now"):
+        load(table.url, file, tmp_path / "checkpoint", checkpoint_seconds=1e-9)
+    assert any(value.startswith("wrong") for value in table.items.values())
+    file.write_bytes(surveyed)
+    report = load(table.url, file, tmp_path / "checkpoint")
+    assert table.items == expected
+    assert (report.written, report.duplicates) == (len(expected), 1500 - len(expected))

@@ -199,6 +199,13 @@ def test_more_rejects_than_allowed_write_nothing(
     assert len(rejects.getvalue().splitlines()) == bad
 
 
+@pytest.mark.parametrize("percent", [7, 29, 57, 58])
+def test_just_as_many_rejects_as_allowed_are_no_error(dynamodb: Any, percent: int) -> None:
+    rows = [order(str(number)) for number in range(100 - percent)] + ["bad\n"] * percent
+    report = load(dynamodb, source(HEADER + "".join(rows)), max_reject_ratio=percent / 100)
+    assert (report.written, report.rejected) == (100 - percent, percent)
+
+
 @pytest.mark.parametrize(
     ("data", "error"),
     [

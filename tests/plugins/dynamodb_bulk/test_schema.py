@@ -62,6 +62,7 @@ def test_what_an_empty_cell_becomes(column: dict[str, Any], default: str | None,
         (schema_text(version=2), "version: "),
         (schema_text(delimiter=",,"), "delimiter: "),
         (schema_text(delimiter='"'), "'delimiter' cannot be a quote"),
+        (schema_text(delimiter="\0"), "'delimiter' cannot be .* a NUL"),
         (schema_text(empty_values="null"), "empty_values: "),
         (schema_text({"name": "b", "key": "hash"}), "2 columns have 'key: hash' .*exactly one hash key"),
         (

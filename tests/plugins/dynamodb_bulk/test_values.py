@@ -102,6 +102,13 @@ def test_dates(text: str, expected: str) -> None:
     assert normalise_date(text, DATES) == expected
 
 
+def test_a_format_may_have_words_of_any_script_but_a_date_only_plain_digits() -> None:
+    formats = ("%Y年%m月%d日",)
+    assert normalise_date("2020年9月02日", formats) == "2020-09-02"
+    with pytest.raises(BadValueError, match="is no date of the form"):
+        normalise_date("2020年٩月02日", formats)
+
+
 @pytest.mark.parametrize("text", ["2-29-2023", "13-1-2020", "9/2/2020", "2020-9", "yesterday", "9-2-٢٠٢٠", ""])
 def test_what_is_no_date(text: str) -> None:
     with pytest.raises(BadValueError, match="is no date of the form %m-%d-%Y or %Y-%m-%d"):
