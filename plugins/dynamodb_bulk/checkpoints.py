@@ -5,6 +5,7 @@ complete; what is missing is done again.
 """
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any, Protocol
@@ -90,18 +91,20 @@ class LocalCheckpoints:
             path.rmdir()
 
 
-def own_folder(folder: Path, first: str) -> LocalCheckpoints:
+def own_folder(folder: Path, first: str, *, others: str | None = None) -> LocalCheckpoints:
     """Return a store in a folder, if it holds nothing else: all that is in it is removed with the documents.
 
     Args:
         folder: the folder, which need not be there.
         first: the document that is put before all others.
+        others: pattern of the documents that may be there without the first one; then nothing else may be there at all.
 
     Raises:
         CheckpointError: the folder holds something, but no checkpoint.
     """
-    if folder.is_dir() and not (folder / first).is_file():
-        foreign = sorted(path.name for path in folder.iterdir() if not path.name.startswith(_DRAFT))
+    if folder.is_dir() and (others is not None or not (folder / first).is_file()):
+        known = re.compile(rf"{re.escape(_DRAFT)}.*" + (f"|{re.escape(first)}|{others}" if others is not None else ""))
+        foreign = sorted(path.name for path in folder.iterdir() if not known.fullmatch(path.name))
         if foreign:
             raise CheckpointError(
                 f"{folder} holds {foreign[0]!r} but no checkpoint. A checkpoint's folder is emptied when the work is "

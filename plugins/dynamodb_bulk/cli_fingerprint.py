@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
-from dynamodb_bulk.checkpoints import LocalCheckpoints
+from dynamodb_bulk.checkpoints import LocalCheckpoints, own_folder
 from dynamodb_bulk.cli_tools import (
     DONE,
     Bar,
@@ -19,7 +19,7 @@ from dynamodb_bulk.cli_tools import (
     make_client,
     tell,
 )
-from dynamodb_bulk.fingerprint import take_fingerprint
+from dynamodb_bulk.fingerprint import PART_DOCUMENTS, STATE_DOCUMENT, take_fingerprint
 from dynamodb_bulk.scan import ScanProgress, table_key_names
 
 NAME = "fingerprint"
@@ -70,7 +70,7 @@ def _run(args: argparse.Namespace) -> int:
                 consistent_read=not args.eventual,
                 max_rcu=args.max_rcu,
                 manifest_sink=sink,
-                checkpoint=LocalCheckpoints(args.state) if args.state else None,
+                checkpoint=_state(args.state) if args.state else None,
                 patience_seconds=args.patience,
                 progress=show,
             )
@@ -94,3 +94,7 @@ def _run(args: argparse.Namespace) -> int:
     text = f"{args.table}: {fingerprint.item_count} items in {seconds:.1f} s\n{fingerprint.digest}"
     tell(args, document, text)
     return DONE
+
+
+def _state(folder: Path) -> LocalCheckpoints:
+    return own_folder(folder, STATE_DOCUMENT, others=PART_DOCUMENTS)

@@ -84,7 +84,10 @@ SAVE_SECONDS = 15.0
 SAVE_BYTES = 4 * 1024 * 1024
 """So much of the manifest is held until it is saved, at most."""
 
-_STATE = "state"
+STATE_DOCUMENT = "state"
+"""The document of a checkpoint that says how far the scan is."""
+PART_DOCUMENTS = r"manifest-\d{6}"
+"""Pattern of the documents that hold the manifest so far; the first of them comes before the state."""
 _PART = "manifest-{:06}"
 
 
@@ -404,7 +407,7 @@ class _Taking:
         """
         if self._store is None:
             return
-        state = self._usable(self._store.get(_STATE))
+        state = self._usable(self._store.get(STATE_DOCUMENT))
         if state is None:
             self._store.clear()
             return
@@ -468,7 +471,7 @@ class _Taking:
             "manifest_items": manifest.count if manifest is not None else 0,
             "fingerprint": self.builder.build().to_document(),
         }
-        self._store.put(_STATE, sealed_bytes(state))
+        self._store.put(STATE_DOCUMENT, sealed_bytes(state))
 
     def result(self) -> ShardFingerprint:
         """Return the finished fingerprint."""

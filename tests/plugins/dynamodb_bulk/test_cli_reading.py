@@ -112,6 +112,21 @@ class TestFingerprint:
         with (tmp_path / "m").open("rb") as source:
             assert len(list(read_manifest(source, like=like))) == 3
 
+    def test_a_folder_with_other_files_is_no_place_for_the_state(
+        self, dynamodb: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "state").write_text("of something else")
+        (tmp_path / "orders.csv").write_text("all there is")
+        assert run(cli_fingerprint, "one", *REGION, "--state", str(tmp_path)) == 2
+        assert "'orders.csv'" in capsys.readouterr().err
+        assert (tmp_path / "orders.csv").read_text() == "all there is"
+
+    def test_a_state_whose_first_save_was_killed_is_no_obstacle(self, dynamodb: Any, tmp_path: Path) -> None:
+        (tmp_path / "manifest-000000").write_bytes(b"half")
+        (tmp_path / ".draft-x").write_bytes(b"half")
+        assert run(cli_fingerprint, "one", *REGION, "--state", str(tmp_path)) == 0
+        assert list(tmp_path.iterdir()) == []
+
     @pytest.mark.parametrize(
         ("arguments", "error"),
         [
